@@ -49,14 +49,14 @@ class EventPlans:
     def __init__(
         self, start: Start = make_at_once, *, observer: PlanObserver | None = None, sample: Sample | None = None
     ) -> None:
-        """`start` may make scanners in other threads; the records of a schema are refused until its own is there.
-        `sample`: the records that are verified."""
+        """`start` may make scanners in other threads, one after the other; the records of a schema are refused until
+        its own is there. `sample`: the records that are verified."""
         self._start = start
         self._observer = observer or Unobserved()
         self.sample = sample
         self._context: MappingContext | None = None
         self._scanners: dict[bytes, EventScanner | None] = {}  # by the frame that stands before a value
-        self._pending: dict[SchemaId, Future[EventScanner]] = {}
+        self._pending: tuple[bytes, Future[EventScanner]] | None = None  # the one that is made now, by its frame
         self.refused_schemas: dict[SchemaId, str] = {}
 
     def scan(self, record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf) -> ScannedEvent | None:
@@ -67,7 +67,7 @@ class EventPlans:
             self.refuse(PlanRefusal.FORM)
             return None
         if context is not self._context:  # plans are of one set of templates, and of topics as they are
-            self._context, self._scanners, self._pending, self.refused_schemas = context, {}, {}, {}
+            self._context, self._scanners, self._pending, self.refused_schemas = context, {}, None, {}
         frame = value[:FRAME_BYTES]
         scanner = self._scanners.get(frame)
         if scanner is None:
@@ -124,28 +124,33 @@ class EventPlans:
         """The scanner of a schema that is met for the first time, or was not ready yet."""
         if frame in self._scanners:
             return PlanRefusal.SCHEMA
-        schema_id = parse_frame(frame)
-        pending = self._pending.get(schema_id)
-        if pending is None:
-            if len(self._scanners) + len(self._pending) >= MAX_SCANNERS:
+        if self._pending is None:
+            if len(self._scanners) >= MAX_SCANNERS:
                 return PlanRefusal.SCHEMA_LIMIT
             try:
-                writer = schema_of(schema_id)
+                writer = schema_of(parse_frame(frame))
             except KeyError:  # it may be there later
                 return PlanRefusal.SCHEMA
-            pending = self._pending[schema_id] = self._start(partial(make_scanner, writer, context))
-        if not pending.done():
-            return PlanRefusal.PENDING
-        self._scanners[frame] = None
+            self._pending = frame, self._start(partial(make_scanner, writer, context))
+        self._take_scanner()
+        scanner = self._scanners.get(frame)
+        if scanner is None:
+            return PlanRefusal.SCHEMA if frame in self._scanners else PlanRefusal.PENDING
+        return scanner
+
+    def _take_scanner(self) -> None:
+        """Take the scanner that was made, where it is done."""
+        if self._pending is None or not self._pending[1].done():
+            return
+        (frame, future), self._pending = self._pending, None
+        schema_id, self._scanners[frame] = parse_frame(frame), None
         try:
-            scanner = self._pending.pop(schema_id).result()
+            self._scanners[frame] = future.result()
         except NotPlannedError as error:
             self.refused_schemas[schema_id] = str(error)
             self._observer.schema_refused(schema_id, str(error))
-            return PlanRefusal.SCHEMA
-        self._scanners[frame] = scanner
-        self._observer.schema_ready(schema_id)
-        return scanner
+        else:
+            self._observer.schema_ready(schema_id)
 
 
 def make_scanner(writer: WriterSchema, context: MappingContext) -> EventScanner:

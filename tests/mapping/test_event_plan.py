@@ -269,6 +269,30 @@ def test_scanners_that_are_made_elsewhere() -> None:
     assert check_equal(record, context)
 
 
+def test_scanners_are_made_one_after_the_other() -> None:
+    """So that a start with many schemas leaves the loop its share of the processor."""
+    started = list[tuple[Callable[[], EventScanner], Future[EventScanner]]]()
+
+    def start(make: Callable[[], EventScanner]) -> "Future[EventScanner]":
+        started.append((make, Future()))
+        return started[-1][1]
+
+    context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
+    first, second = avro_record(make_event().fields), avro_record(make_event("client-created").fields)
+    for _ in range(2):
+        assert not scanned(first, context)
+        assert not scanned(second, context)
+    ((make, future),) = started
+    future.set_result(make())
+
+    assert not scanned(second, context)
+    assert scanned(first, context)
+    assert not scanned(second, context)
+    _, (make, future) = started
+    future.set_result(make())
+    assert scanned(second, context)
+
+
 def test_a_fault_of_ours_while_planning() -> None:
     """Is raised once, so that it is seen; then the records of the schema are read."""
 
