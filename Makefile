@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(), 12))')
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES)
 
-.PHONY: help demo check test unit lint soak fuzz bench bench-smoke clean
+.PHONY: help demo check test unit lint soak fuzz equality bench bench-smoke clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then 
 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz --mutated 500000 --extreme 20000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+equality: $(VENV)/.dev  ## a million records by plans and by the reference, then bugs planted in plans (EQUALITY_SEED=…)
+	$(BIN)/python -m tests.equality $(if $(EQUALITY_SEED),--seed $(EQUALITY_SEED))
+	$(BIN)/python -m tests.equality.planted
 
 bench: $(VENV)/.dev  ## side by side with others, then alone (docs/performance); tables, backlog, dry run of a replay
 	$(BIN)/python -m tests.bench

@@ -32,6 +32,9 @@ from tests.support.wire import varint
 
 Json = dict[str, Any]
 
+FORMER: Final = "former_"
+"""Before a field's name it is what an older writer calls that field, where the reader has an alias for it."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY: Final = date(1970, 1, 1)
 
@@ -105,8 +108,9 @@ class _Writer:
 
     def _record(self, type_: Record, values: Mapping[str, Any]) -> None:
         for field in type_.fields:
-            if field.name in values or self.rng is None:
-                self.write(field.type, values.get(field.name))
+            name = field.name.removeprefix(FORMER)
+            if name in values or self.rng is None:
+                self.write(field.type, values.get(name))
             else:
                 (levels,) = self.rng.choices((1, 3, 40, 70), (60, 20, 19, 1))  # 64 are read
                 self.write(field.type, _unknown_value(field.type, self.rng, levels=levels))
@@ -147,6 +151,74 @@ class _Writer:
                 self.varint(((value if isinstance(value, datetime) else _EPOCH) - _EPOCH) // timedelta(microseconds=1))
             case _:
                 self.varint(value if isinstance(value, int) else 0)
+
+
+def broken_bytes(type_: Type, value: Any, rng: random.Random) -> bytes:
+    """As `avro_bytes`, but for a few values that their types do not allow, or only just."""
+    buffer = bytearray()
+    _BrokenWriter(buffer, rng).write(type_, value)
+    return bytes(buffer)
+
+
+_BROKEN_SHARE: Final = 0.01  # of the values; an event has about a hundred
+
+
+class _BrokenWriter(_Writer):
+    def odd(self) -> bool:
+        return False
+
+    def write(self, type_: Type, value: Any) -> None:
+        """One value, or something else in its place."""
+        assert self.rng is not None
+        if self.rng.random() > _BROKEN_SHARE:
+            super().write(type_, value)
+            return
+        match type_:
+            case Scalar() if type_.kind in _BROKEN_NUMBERS:
+                self.buffer += self.rng.choice(_BROKEN_NUMBERS[type_.kind])
+            case Scalar("string" | "bytes" | "uuid"):
+                self.buffer += self.rng.choice(_BROKEN_TEXTS)
+            case DecimalBytes():
+                self.buffer += self.rng.choice(_BROKEN_DECIMALS)
+            case Enum():
+                self.varint(self.rng.choice((-1, len(type_.symbols), 2**40)))
+            case Union():
+                self.varint(self.rng.choice((-1, len(type_.branches))))
+                self.write(type_.branches[-1], value)
+            case Map() if isinstance(value, dict) and value:
+                pairs = [*value.items()]
+                self._blocks([*pairs, self.rng.choice(pairs)], lambda pair: self._entry(type_, pair))
+            case _:
+                super().write(type_, value)
+
+
+def _broken_numbers(*numbers: int) -> tuple[bytes, ...]:
+    """These, and encodings of no number or of a small one in more bytes than it needs."""
+    return (*map(varint, numbers), b"\x80" * 9 + b"\x02", b"\xff" * 10 + b"\x01", b"\x80\x80\x00")
+
+
+_BROKEN_NUMBERS: Final[Mapping[str, tuple[bytes, ...]]] = {  # kind -> at its bounds, and beyond
+    "boolean": (b"\x02", b"\xff"),
+    "int": _broken_numbers(2**31 - 1, 2**31, -(2**31), -(2**31) - 1),
+    "long": _broken_numbers(2**63 - 1, -(2**63), 2**31),
+    "date": _broken_numbers(2_932_896, 2_932_897, -719_162, -719_163, -(2**20), 2**31),
+    "timestamp-micros": _broken_numbers(253_402_300_799_999_999, 253_402_300_800_000_000, -62_135_596_800_000_001),
+}
+
+
+def _sized(data: bytes) -> bytes:
+    return varint(len(data)) + data
+
+
+_BROKEN_TEXTS: Final = (
+    *map(_sized, (b"", b"\xff", b"x\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"a" * 31, b"A" * 32, b"z" * 32, b"f" * 33)),
+    *map(_sized, (b"0A6C8F5E-1111-4222-8333-444455556666", b"0a6c8f5e11114222833344445555666600", b"4111111111111111")),
+    *(varint(-1), varint(2**40), b"\x82\x00x"),
+)
+_BROKEN_DECIMALS: Final = (
+    *map(_sized, (b"", bytes(17), (10**38 - 1).to_bytes(16, "big"), (10**38).to_bytes(16, "big"))),
+    *map(_sized, ((-(10**38)).to_bytes(16, "big", signed=True), b"\xff" * 40, b"\x80" + bytes(14))),
+)
 
 
 def _unknown_value(type_: Type, rng: random.Random, *, levels: int) -> Any:
@@ -213,9 +285,7 @@ def odd_writers(schema: ReaderSchema, rng: random.Random, *, count: int) -> list
 
 def _mutate_schema(schema: Json, rng: random.Random) -> Json:
     """Apply some of the changes after which a schema still resolves to the original."""
-    changes = rng.sample(
-        (_remove_fields, _reorder_fields, _add_field, _write_texts_as_bytes, _add_symbols), rng.randint(1, 3)
-    )
+    changes = rng.sample(_CHANGES, rng.randint(1, 4))
     for record in list(_records(schema)):
         for change in changes:
             change(record, rng)
@@ -275,6 +345,31 @@ def _add_field(record: Json, rng: random.Random) -> None:
     record["fields"].insert(rng.randint(0, len(record["fields"])), {"name": f"added{number}", **added})
 
 
+def _rename_fields(record: Json, rng: random.Random) -> None:
+    """Call some fields by an alias that the original has for them."""
+    for field in record["fields"]:
+        if field.get("aliases") and rng.random() < 0.5:
+            field["name"] = field.pop("aliases")[0]
+
+
+def _reorder_unions(record: Json, rng: random.Random) -> None:
+    """Branches in another order, in which each record is still defined before it is referenced."""
+    for field in record["fields"]:
+        schema = field["type"]
+        if isinstance(schema, dict) and isinstance(schema.get("values"), list):
+            rng.shuffle(schema["values"])
+        elif isinstance(schema, list) and "default" in field and rng.random() < 0.5:
+            del field["default"]  # it is of the first branch, and the original has it too
+            schema.reverse()
+
+
+def _narrow_numbers(record: Json, rng: random.Random) -> None:
+    """Declare some numbers as `int`, which Avro reads as `long`."""
+    for field in record["fields"]:
+        if field["type"] in ("long", ["null", "long"]) and rng.random() < 0.5:
+            field["type"] = "int" if field["type"] == "long" else ["null", "int"]
+
+
 def _change_type(record: Json, rng: random.Random) -> None:
     """Give another type, in whole or in one of its branches, to a field that contains no record."""
     plain = [field for field in record["fields"] if next(iter(_records(field["type"])), None) is None]
@@ -311,3 +406,9 @@ def _add_symbols(record: Json, _dice: random.Random) -> None:
     for field in record["fields"]:
         if isinstance(field["type"], dict) and field["type"].get("type") == "enum":
             field["type"]["symbols"] = ["FIRST_OF_ANOTHER", *field["type"]["symbols"], "LAST_OF_ANOTHER"]
+
+
+_CHANGES: Final[tuple[Callable[[Json, random.Random], None], ...]] = (
+    *(_remove_fields, _reorder_fields, _add_field, _write_texts_as_bytes, _add_symbols),
+    *(_rename_fields, _reorder_unions, _narrow_numbers),
+)

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 from zlib import crc32
@@ -109,17 +109,20 @@ def make_case(environment: Environment, kind: str, index: int, *, seed: int) -> 
         key = ordering_key.encode() if rng.random() < 0.97 else b"another"
     else:
         value, headers, key = mutated_record(environment.corpus, rng)
-    faulty = kind == MUTATED and rng.random() < 0.001
-    record = SourceRecord(
-        RecordPosition(EVENTS_TOPIC, rng.choice((0, 3, 11)), rng.choice((0, 17, 2**63 - 1))),
-        rng.choice(_ODD_TIMESTAMPS_MS) if rng.random() < 0.05 else FIRST_TIMESTAMP_MS + index,
-        key,
-        value,
-        () if faulty else headers,
-        "a header's name is not UTF-8" if faulty else "",
-    )
+    record = source_record(value, headers, key, rng, number=index)
+    if kind == MUTATED and rng.random() < 0.001:
+        record = replace(record, headers=(), headers_error="a header's name is not UTF-8")
     output_formats = OUTPUT_FORMATS if kind == EXTREME else (OUTPUT_FORMATS[index % 2],)
     return Case(f"{kind}:{index}", record, configuration, output_formats)
+
+
+def source_record(
+    value: bytes | None, headers: Headers, key: bytes | None, rng: random.Random, *, number: int
+) -> SourceRecord:
+    """A record at some place, at its number's time or an odd one."""
+    position = RecordPosition(EVENTS_TOPIC, rng.choice((0, 3, 11)), rng.choice((0, 17, 2**63 - 1)))
+    timestamp_ms = rng.choice(_ODD_TIMESTAMPS_MS) if rng.random() < 0.05 else FIRST_TIMESTAMP_MS + number
+    return SourceRecord(position, timestamp_ms, key, value, headers)
 
 
 def check(case: Case, environment: Environment) -> CheckResult:

@@ -71,11 +71,16 @@ class Corpus:
         return ordering_key(EventName(event["event"]), event)
 
 
+def valid_events() -> tuple[Json, ...]:
+    """One of each event, and some more; in JSON form."""
+    shipped = [json.loads(path.read_text()) for path in sorted((SHIPPED / "samples").glob("*.json"))]
+    return (*samples(), *shipped)
+
+
 def make_corpus(schemas: Schemas, *, seed: int) -> Corpus:
     """The same arguments give the same corpus."""
     rng = random.Random(f"corpus/{seed}")
-    shipped = [json.loads(path.read_text()) for path in sorted((SHIPPED / "samples").glob("*.json"))]
-    all_samples = (*samples(), *shipped)
+    all_samples = valid_events()
     writers: dict[str, tuple[WriterSchema, ...]] = {}
     by_id: dict[SchemaId | SchemaGuid, WriterSchema] = {}
     for family in FAMILIES.values():

@@ -13,7 +13,7 @@ from processor.domain.notification import StatusSet, status_map
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, TemplateId
 from processor.domain.reference import Table
-from processor.domain.template import Template, template_set
+from processor.domain.template import Template, TemplateSet, template_set
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import DraftRules, MappingContext, Suspended
 from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
@@ -21,6 +21,7 @@ from processor.mapping.reference import Reference
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import OutputEncoder
+from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema
 from processor.wire.wire_format import WireFormat
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
@@ -71,6 +72,16 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     schemas = load_schemas()
     corpus = make_corpus(schemas, seed=seed)
     templates = require_usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
+    return Environment(
+        corpus,
+        configurations(schemas, templates),
+        {template.id: template for template in templates.templates},
+        schemas_of(corpus),
+    )
+
+
+def schemas_of(corpus: Corpus) -> SchemaOf:
+    """The writers' schemas of a corpus, those of today, and what a registry does beside."""
 
     def schema_of(schema_key: SchemaId | SchemaGuid) -> WriterSchema:
         if schema_key == UNAVAILABLE_ID:
@@ -79,7 +90,13 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
             raise DeferredSchemaError("the registry refuses id 3")
         if schema_key == REFUSED_ID:
             raise RefusedSchemaError(schema_key, "refused for 600 s")
-        return corpus.by_id[schema_key] if schema_key in corpus.by_id else schemas.local_schema(schema_key)
+        return corpus.by_id[schema_key] if schema_key in corpus.by_id else corpus.schemas.local_schema(schema_key)
+
+    return schema_of
+
+
+def configurations(schemas: Schemas, templates: TemplateSet) -> tuple[Configuration, ...]:
+    """All configurations for a template set; the first one is the ordinary."""
 
     def configuration(
         name: str, *, suspended: Suspended = frozenset(), repeats_events: bool = False, **changes: Any
@@ -106,7 +123,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
 
     half = templates.templates[::2]
     small_topics = make_output_topics(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)
-    configurations = (
+    return (
         configuration("plain"),
         configuration("far east", time_zone=_KIRITIMATI, decisions=WrittenDecisions.UNEXPECTED, sms_region="PT"),
         configuration("far west", time_zone=_PAGO_PAGO, statuses=status_map(StatusSet.EXTENDED), sms_region="US"),
@@ -124,12 +141,6 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         configuration(
             "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
         ),
-    )
-    return Environment(
-        corpus,
-        configurations,
-        {template.id: template for template in templates.templates},
-        schema_of,
     )
 
 

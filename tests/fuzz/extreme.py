@@ -48,16 +48,13 @@ class _Draft:
         return self.rng.random() < self.odd_share
 
 
-def extreme_record(corpus: Corpus, rng: random.Random) -> tuple[bytes, Headers, str]:
-    """The value of a record, its headers, its event's ordering key; in JSON, or in Avro by today's schema or another.
-
-    An event of the catalogue, each as often. A few are over the limit of a record.
-    """
+def extreme_event(corpus: Corpus, rng: random.Random) -> tuple[bytes, Json]:
+    """An event of the catalogue, each as often, as a record's value in JSON; and the valid event that it keeps the
+    ordering key of. A few are over the limit of a record."""
     base = rng.choice(corpus.events)
-    schema = corpus.schemas.by_event[EventName(base["event"])]
     draft = _Draft(rng, rng.choice((0.03, 0.2, 0.5, 1.0)), rng.choice((0.0, 0.1, 0.6, 1.0)))
     base = _with_other_holder(base, corpus, rng)
-    event = _record(schema.type, base, draft)
+    event = _record(corpus.schemas.by_event[EventName(base["event"])].type, base, draft)
     _restore_rules(event, base)
     size = rng.choices(("small", "medium", "large"), _SIZES)[0]
     if size != "small":
@@ -66,6 +63,14 @@ def extreme_record(corpus: Corpus, rng: random.Random) -> tuple[bytes, Headers, 
     text = _json_text(event, rng)
     if len(text) > RECORD_LIMIT_BYTES and rng.random() < 0.7:
         text = _cut_to_limit(event, draft)
+    return text, base
+
+
+def extreme_record(corpus: Corpus, rng: random.Random) -> tuple[bytes, Headers, str]:
+    """The value of a record, its headers, its event's ordering key; in JSON, or in Avro by today's schema or
+    another."""
+    text, base = extreme_event(corpus, rng)
+    schema = corpus.schemas.by_event[EventName(base["event"])]
     draw = rng.random()
     if draw < 0.45:
         return text, JSON_HEADERS, corpus.key_of(base)

@@ -16,6 +16,7 @@ from tests.fuzz.corpus import (
     Corpus,
     ValidRecord,
 )
+from tests.fuzz.templates import CUSTOM_FIELDS
 from tests.fuzz.texts import UNITS
 from tests.support.wire import varint
 
@@ -52,6 +53,7 @@ def mutated_record(corpus: Corpus, rng: random.Random) -> tuple[bytes | None, He
 
 Mutate = Callable[[bytes, tuple[ValidRecord, ...], random.Random], bytes]
 
+_KEYS: Final = tuple(key.encode() for key in CUSTOM_FIELDS)
 _LENGTHS: Final = (
     *(b"\x00", b"\x01", b"\x02", b"\x03", b"\x7f", b"\x80\x00", b"\xff\x01", b"\xff" * 9 + b"\x01", b"\x80" * 11),
     *(
@@ -129,8 +131,28 @@ def _odd_text(value: bytes, others: tuple[ValidRecord, ...], rng: random.Random)
     return _other_letter(value, others, rng)
 
 
+def _broken_text(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    """Bytes that are no UTF-8 in place of as many letters: cut short, surrogates, too long, beyond Unicode."""
+    by = rng.choice((b"\xff", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\x80"))
+    for _try in range(20):
+        at = rng.randrange(len(value))
+        if value[at : at + len(by)].isalpha():
+            return value[:at] + by + value[at + len(by) :]
+    return value
+
+
+def _same_key(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    """A custom field by the key of another one that the record has, or has not."""
+    found = [key for key in _KEYS if key in value]
+    if not found:
+        return value
+    key = rng.choice(found)
+    alike = [other for other in found if len(other) == len(key) and other != key]
+    return value.replace(key, rng.choice(alike or [key[::-1]]), 1)
+
+
 _MUTATIONS: Final[tuple[Mutate, ...]] = (
-    *(_flip, _truncate, _delete, _insert, _insert_length, _overwrite, _splice, _repeat),
+    *(_flip, _truncate, _delete, _insert, _insert_length, _overwrite, _splice, _repeat, _broken_text, _same_key),
     *(_other_letter, _other_letter, _other_letter, _other_letter, _odd_text, _odd_text, _odd_text),
 )
 

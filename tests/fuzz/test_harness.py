@@ -188,7 +188,7 @@ def test_an_output_over_its_limit_is_found(environment: Environment, monkeypatch
     by_name = {configuration.name: configuration for configuration in environment.configurations}
     cases = [
         replace(make_case(environment, EXTREME, index, seed=SEED), configuration=by_name["small topics"])
-        for index in range(30)
+        for index in range(80)
     ]
 
     assert "LIMIT" in {finding.rule for case in cases for finding in check(case, environment).findings}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -18,7 +19,7 @@ from processor.domain.record import EventName, RecordPosition, SchemaId, SourceR
 from processor.domain.template import FieldPath, NamedPlaceholder
 from processor.mapping.decode_record import decode_record
 from processor.mapping.scanned_event import EventScanner, ScannedEvent, TemplatesPlan
-from processor.mapping.values import currency_of, text_of, value_at
+from processor.mapping.values import currency_of, money_text, text_of, value_at
 from processor.shipped import sample
 from processor.templates.text import parse
 from processor.wire.decode import event_from_json
@@ -146,6 +147,28 @@ def readers(family: str) -> list[tuple[FieldPath, Callable[[Any], Any]]]:
         for source in field_paths(family)
         if source.type is not PlaceholderType.TABLE
     ]
+
+
+AMOUNTS = ("0", "0.5", "-0.5", "12", "12.3", "12.34", "12.345", "-100", "1234567890123.0000000001", "9.9999999999")
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD", "CLF", "eur", ""])
+def test_money_has_the_digits_of_its_currency(currency: str) -> None:
+    """At least so many, without zeros behind them."""
+    event = event_of(EventName("LOAN_REPAYMENT"))
+    read = next(read for source, read in readers(event.family) if source.path == ("transaction", "amount"))
+    expected, found = [], []
+    for text in AMOUNTS:
+        amount = Decimal(text).quantize(Decimal("1e-10"))
+        account = {**event.fields["account"], "currencyCode": currency}
+        fields = {**event.fields, "account": account}
+        fields["transaction"] = {**event.fields["transaction"], "amount": amount, "currencyCode": currency}
+        scanned = scanner(event.family, ZONE).scan(avro_record(fields))
+        assert scanned is not None
+        expected.append(money_text(amount, currency))
+        found.append(read(scanned.slots))
+
+    assert expected == found
 
 
 @settings(max_examples=examples(1_000), suppress_health_check=list(HealthCheck))

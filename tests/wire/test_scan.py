@@ -202,6 +202,34 @@ def test_writers_of_other_versions(change: Callable[[dict[str, Any]], object]) -
     assert check_equal(evolved(writer), write_example(writer, **fields), writer.type, reader_schema().type)
 
 
+@pytest.mark.parametrize(
+    ("kind", "ordinary", "rare"),
+    [
+        (
+            "date",
+            (0, -1, 63, -64, 8_191, -8_192, 2**20 - 1, -712_500),
+            (2**20, -719_162, -719_163, -(2**20), 2_932_896, 2_932_897, 2**31 - 1, -(2**31)),
+        ),
+        (
+            "timestamp-micros",
+            (0, -1, 2**48, 2**55 - 1, -(2**55)),
+            (2**55, 253_402_300_799_999_999, 253_402_300_800_000_000, -62_135_596_800_000_001, 2**63 - 1, -(2**63)),
+        ),
+    ],
+    ids=["date", "timestamp-micros"],
+)
+def test_days_and_times_at_their_limits(kind: str, ordinary: tuple[int, ...], rare: tuple[int, ...]) -> None:
+    """Beyond the years 1 to 9999 there are none; ordinary ones are accepted."""
+    base = "int" if kind == "date" else "long"
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": {"type": base, "logicalType": kind}}]}
+    _, type_ = parse_schema(json.dumps(schema))
+    assert isinstance(type_, Record)
+    scanned = Scanned(type_, type_)
+    data = {number: bytes(FRAME_BYTES) + varint(number) for number in (*ordinary, *rare)}
+
+    assert {*ordinary} <= {number for number in data if check_equal(scanned, data[number], type_, type_)}
+
+
 @pytest.mark.parametrize(("number", "accepted"), [(2**31 - 1, True), (-(2**31), True), (2**31, False)])
 def test_a_number_that_is_promoted(number: int, accepted: bool) -> None:
     """Has the range of what its writer declares."""

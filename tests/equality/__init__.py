@@ -1,0 +1,1 @@
+"""Plans against the reference, at length: `python -m tests.equality`."""

@@ -1,0 +1,194 @@
+"""Bugs planted in plans: `python -m tests.equality.planted` shows what finds each of them; 1 for one that is missed.
+
+Each is planted in a copy of the tree. There its test has to fail, which passes in the copy without it. A small campaign
+finds most of them too; an end of a range is hardly ever met by chance.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent.parent
+COPIED: Final = ("processor", "schemas", "tests", "pyproject.toml")
+EXAMPLES: Final = 6_000
+PER_ROUND: Final = 500
+SEED: Final = 1
+_FAILED: Final = "FAILED "
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedBug:
+    """`before` stands once in `file` of `processor/`; the bug has `after` in its place. `test` finds it."""
+
+    description: str
+    file: str
+    before: str
+    after: str
+    test: str
+
+
+BUGS: Final[Mapping[str, PlantedBug]] = {
+    "date-range": PlantedBug(
+        "a date before the year 1 is accepted",
+        "wire/plain_scan.py",
+        r"[\x80-\xff][\x00-\x56]",
+        r"[\x80-\xff][\x00-\x7f]",
+        "tests/wire/test_scan.py::test_days_and_times_at_their_limits",
+    ),
+    "money-zeros": PlantedBug(
+        "money ends without the zeros of its currency",
+        "mapping/scanned_values.py",
+        '.rstrip("0").ljust(digits, "0")',
+        '.rstrip("0")',
+        "tests/mapping/test_scanned_event.py::test_money_has_the_digits_of_its_currency",
+    ),
+    "currency-digits": PlantedBug(
+        "every currency has two digits",
+        "mapping/scanned_values.py",
+        'CURRENCY_DIGITS.get(currency_of(slots) or "", DEFAULT_CURRENCY_DIGITS)',
+        "DEFAULT_CURRENCY_DIGITS",
+        "tests/mapping/test_scanned_event.py::test_money_has_the_digits_of_its_currency",
+    ),
+    "other-context": PlantedBug(
+        "what stands in XML is escaped as in HTML",
+        "mapping/plain_text.py",
+        "EscapeContext.XML: _unless_unchanged(EscapeContext.XML)",
+        "EscapeContext.XML: _unless_unchanged(EscapeContext.HTML)",
+        "tests/mapping/test_text_plan.py::test_tables_in_each_context",
+    ),
+    "no-escape": PlantedBug(
+        "`&` counts as unchanged in HTML",
+        "mapping/text_plan.py",
+        "[^&<>\\\"'\\r\\x00]*+",
+        "[^<>\\\"'\\r\\x00]*+",
+        "tests/mapping/test_text_plan.py::test_unchanged_signs_are_unchanged",
+    ),
+    "other-hole": PlantedBug(
+        "the source's offset stands where its partition should",
+        "mapping/event_plan.py",
+        '"source.partition": encoders.long(position.partition)',
+        '"source.partition": encoders.long(position.offset)',
+        "tests/mapping/test_event_plan.py::test_duplicates_and_named_templates",
+    ),
+    "null-branch": PlantedBug(
+        "null is taken for the first branch of every union",
+        "wire/plain_scan.py",
+        "bytes([2 * choice.null_index]), bytes([2 * (1 - choice.null_index)])",
+        'b"\\x00", b"\\x02"',
+        "tests/wire/test_scan.py::test_writers_of_other_versions",
+    ),
+    "not-utf8": PlantedBug(
+        "texts are not held against UTF-8",
+        "wire/plain_scan.py",
+        " or not check_texts(found)",
+        "",
+        "tests/wire/test_scan.py::test_a_broken_text_before_a_long_one",
+    ),
+    "key-twice": PlantedBug(
+        "a map may have a key twice",
+        "wire/plain_scan.py",
+        " or len(set(keys)) < count",
+        "",
+        "tests/wire/test_scan.py::test_a_key_that_occurs_twice",
+    ),
+    "zone-day": PlantedBug(
+        "this week and this month are those of the day in UTC, not in the installation's zone",
+        "mapping/condition_plan.py",
+        "period(day_of(read_now(slots), time_zone))",
+        "period(read_now(slots).date())",
+        "tests/mapping/test_condition_plan.py::test_each_operator_on_each_type",
+    ),
+    "other-route": PlantedBug(
+        "of two credit officers the other one is the recipient",
+        "mapping/check_plan.py",
+        "for name in OFFICER_HOLDERS)",
+        "for name in reversed(OFFICER_HOLDERS))",
+        "tests/mapping/test_draft_plan.py::test_each_kind_of_recipient",
+    ),
+    "boundary": PlantedBug(
+        "BETWEEN leaves out its ends",
+        "mapping/condition_plan.py",
+        "bool(low <= value <= high)",
+        "bool(low < value < high)",
+        "tests/mapping/test_condition_plan.py::test_each_operator_on_each_type",
+    ),
+}
+"""By the name that `--only` takes."""
+
+
+def planted(bug: PlantedBug, text: str) -> str:
+    """The text of the bug's file with the bug. ValueError where what it replaces does not stand there once."""
+    if text.count(bug.before) != 1:
+        raise ValueError(f"{bug.description}: {bug.file} does not have once: {bug.before}")
+    return text.replace(bug.before, bug.after)
+
+
+@contextmanager
+def copied_tree(bug: PlantedBug | None) -> Iterator[Path]:
+    """A copy of the tree with a bug, or without one."""
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        for name in COPIED:
+            source, target = ROOT / name, Path(folder, name)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        if bug is not None:
+            file = Path(folder, "processor", bug.file)
+            file.write_text(planted(bug, file.read_text("utf-8")), "utf-8")
+        yield Path(folder)
+
+
+def failed_tests(tree: Path, tests: Collection[str]) -> list[str]:
+    """The tests that fail in a copy, by their names."""
+    command = (sys.executable, "-m", "pytest", "--quiet", "-p", "no:randomly", "--tb=no", "-rf", *tests)
+    ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    lines = [line for line in ran.stdout.splitlines() if line.startswith(_FAILED)]
+    return [line.removeprefix(_FAILED).partition(" - ")[0] for line in lines]
+
+
+def campaign_result(tree: Path, examples: int) -> tuple[bool, str]:
+    """Whether a campaign over a copy finds nothing, and its summary."""
+    options = ("--examples", str(examples), "--round", str(PER_ROUND), "--seed", str(SEED), "--stop")
+    ran = subprocess.run(
+        (sys.executable, "-m", "tests.equality", *options), cwd=tree, capture_output=True, text=True, check=False
+    )
+    return ran.returncode == 0, ran.stdout.strip().rpartition("\n")[2] or ran.stderr[-500:]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Plant each bug, and print what finds it; 1 when one is missed, or a test fails without any."""
+    parser = argparse.ArgumentParser(prog="python -m tests.equality.planted", description=__doc__)
+    parser.add_argument("--only", choices=tuple(BUGS))
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="of each campaign; 0: tests alone")
+    args = parser.parse_args(arguments)
+    bugs = {name: bug for name, bug in BUGS.items() if args.only in (None, name)}
+    missed = [check(None, {bug.test for bug in bugs.values()}, examples=args.examples)]
+    for name, bug in bugs.items():
+        print(f"{name}: {bug.description}")  # noqa: T201
+        missed.append(check(bug, {bug.test}, examples=args.examples))
+    return 1 if any(missed) else 0
+
+
+def check(bug: PlantedBug | None, tests: Collection[str], *, examples: int) -> bool:
+    """Whether the tests miss a bug or, without one, tests or campaign find something. Prints what each of them says."""
+    with copied_tree(bug) as tree:
+        failed = failed_tests(tree, tests)
+        is_clean, summary = campaign_result(tree, examples) if examples else (bug is None, "")
+    is_missed = not failed if bug is not None else bool(failed) or not is_clean
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    print(f"  {'MISSED: ' if is_missed else ''}{failed[0] if failed else 'no test'}{more} fails")  # noqa: T201
+    if examples:
+        print(f"  {summary}", flush=True)  # noqa: T201
+    return is_missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The campaign and its planted bugs: a small share of the one, and that the others can still be planted."""
+
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from processor.domain.outcome import Outcome
+from tests.equality.__main__ import RunPlan, run
+from tests.equality.campaign import KINDS, Example, Round, Tally, is_ordinary
+from tests.equality.planted import BUGS, ROOT, planted
+from tests.equality.sources import Sources, make_sources
+
+SEED = 5
+EXAMPLES = 400
+
+
+@cache
+def sources() -> Sources:
+    """Of the seed."""
+    return make_sources(SEED)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_each_bug_can_be_planted(name: str) -> None:
+    """What it replaces stands in its file once, and its test is there."""
+    bug = BUGS[name]
+    text = (ROOT / "processor" / bug.file).read_text("utf-8")
+    file, _, test = bug.test.partition("::")
+
+    assert text != planted(bug, text)
+    assert f"def {test}(" in (ROOT / file).read_text("utf-8")
+    with pytest.raises(ValueError, match=bug.file):
+        planted(bug, "")
+
+
+@pytest.mark.process
+def test_a_small_campaign() -> None:
+    """Two rounds, with shipped templates and with generated ones, have no difference; records of each kind are
+    planned."""
+    tally = run(sources(), RunPlan(SEED, EXAMPLES, EXAMPLES // 2, 2), log_progress=lambda _: None)
+    counts = tally.counts
+
+    assert [] == tally.differences
+    assert EXAMPLES == sum(counts[kind] for kind in KINDS)
+    assert counts["valid: accepted"] > EXAMPLES // 20
+    assert counts["mutated: accepted"]
+    assert counts["ordinary, by shipped templates"]
+
+
+@pytest.mark.process
+def test_differences_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another outcome, an error, and an ordinary record that is refused."""
+
+    def planned(self: Round, example: Example) -> Outcome:
+        if not is_ordinary(example.fields):
+            raise KeyError("planted")
+        outcome = self.reference(example)
+        return outcome if numbers[example.case.name] else replace(outcome, record=replace(outcome.record, key=b"x"))
+
+    numbers = Counter(str(number) for number in range(0, 200, 2))
+    monkeypatch.setattr(Round, "planned", planned)
+    tally, drawn = Tally(), Round(sources(), SEED, 0)
+    for number in range(200):
+        drawn.check(number, tally)
+
+    assert {
+        "raised KeyError",
+        "the plan's outcome is not the reference's",
+        "an ordinary record of the shipped templates is refused",
+    } == {difference.text.partition(":")[0] for difference in tally.differences}
+
+
+@pytest.mark.process
+def test_records_are_reproducible() -> None:
+    """A number gives the same record in any order, and others with other seeds."""
+    numbers = (3, 17, 150)
+    first = [Round(sources(), SEED, 0).example(number).case.record for number in numbers]
+    again = Round(sources(), SEED, 0)
+
+    assert first == [again.example(number).case.record for number in reversed(numbers)][::-1]
+    assert not {*first} & {Round(sources(), SEED + 1, 0).example(number).case.record for number in numbers}
