@@ -25,10 +25,13 @@ ONE_PROCESS_FILES: Final = (
     "generators/test_java.py",
     "kafka/local/test_kafka.py",
     "kafka/test_no_connection.py",
+    "mapping/test_event_plan.py",
+    "mapping/test_scanned_event.py",
     "replay/test_replay_same_moment.py",
+    "wire/test_scan.py",
 )
-"""Files whose tests share a fixture that is costly to set up, mostly a broker, or look at what all demos of a broker
-leave behind. A mark would do, but pytest-xdist 3.8.0 ignores its `xdist_group` with pytest 9.2."""
+"""Files whose tests share what is costly to set up, mostly a broker or the expressions of scans, or look at what all
+demos of a broker leave behind. A mark would do, but pytest-xdist 3.8.0 ignores its `xdist_group` with pytest 9.2."""
 SCENARIOS: Final = "tests/scenarios/"
 """Tests of one process: they run their scenarios beside each other by themselves."""
 

@@ -159,14 +159,19 @@ def evolved(writer: WriterSchema) -> Scanned:
     return Scanned(writer.type, reader_schema().type)
 
 
-@pytest.mark.parametrize(("type_", "value"), EXTRAS, ids=[json.dumps(type_)[:40] for type_, _ in EXTRAS])
 @pytest.mark.parametrize("at", [6, 12], ids=["middle", "end"])
-def test_unknown_fields_are_passed(type_: object, value: object, at: int) -> None:
-    """A newer writer's field of any type, in the middle or at the end."""
-    writer = changed_schema(lambda schema: add(schema, at, "new", type_))
-    assert writer.type is not None
+def test_unknown_fields_are_passed(at: int) -> None:
+    """A newer writer's fields of any type, in the middle or at the end: by one schema, as each takes long to plan."""
 
-    assert check_equal(evolved(writer), write_example(writer, new=value), writer.type, reader_schema().type)
+    def add_all(schema: dict[str, Any]) -> None:
+        for number, (type_, _) in enumerate(EXTRAS):
+            add(schema, at + number, f"new{number}", type_)
+
+    writer = changed_schema(add_all)
+    assert writer.type is not None
+    value = write_example(writer, **{f"new{number}": value for number, (_, value) in enumerate(EXTRAS)})
+
+    assert check_equal(evolved(writer), value, writer.type, reader_schema().type)
 
 
 def rename(schema: dict[str, Any], _: Any = None) -> None:
