@@ -6,6 +6,7 @@ are steps between two.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from operator import itemgetter, methodcaller
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from processor.wire.avro_binary import Cursor
 from processor.wire.errors import ContentError
 from processor.wire.scalars import check_card_token
 from processor.wire.scan_expressions import (
+    Expression,
+    Texts,
     branch_bytes,
     entries_expression,
     entry_expression,
@@ -97,15 +100,46 @@ def _step(node: Node) -> _Step:
             raise AssertionError("a group is flat, and an expression reads any leaf")
 
 
-def _expression_step(nodes: Iterable[Node]) -> _Step:
-    how = expression(nodes)
+def _expression_step(nodes: Sequence[Node]) -> _Step:
+    """By the expression for short texts, or by the one for all: first by the one that read the last record."""
+    short, every = expression(nodes, Texts.SHORT), expression(nodes, Texts.ALL)
+    first = _match_step(short, _are_short_utf8)
+    if short == every:
+        return first
+    second = _when_called(lambda: _match_step(every, _are_utf8))
+
+    def step(data: bytes, at: int, found: list[Any]) -> int:
+        nonlocal first, second
+        end = first(data, at, found)
+        if end < 0:
+            end = second(data, at, found)
+            if end >= 0:
+                first, second = second, first
+        return end
+
+    return step
+
+
+def _when_called(make: Callable[[], _Step]) -> _Step:
+    """What `make` gives, made at the first call: to compile an expression takes its time."""
+    made: _Step | None = None
+
+    def step(data: bytes, at: int, found: list[Any]) -> int:
+        nonlocal made
+        made = made or make()
+        return made(data, at, found)
+
+    return step
+
+
+def _match_step(how: Expression, are_utf8: Callable[[Iterable[bytes | None]], bool]) -> _Step:
     match_at = re.compile(how.pattern, re.DOTALL).match
     kept_of, texts_of, tokens_of = map(_groups, (how.kept, how.texts, how.tokens))
     has_texts, has_tokens = bool(how.texts), bool(how.tokens)
 
     def step(data: bytes, at: int, found: list[Any]) -> int:
         matched = match_at(data, at)
-        if matched is None or (has_texts and not _are_utf8(texts_of(matched))):
+        if matched is None or (has_texts and not are_utf8(texts_of(matched))):
             return _REFUSED
         if has_tokens and not _are_tokens(tokens_of(matched)):
             return _REFUSED
@@ -163,42 +197,50 @@ def _value_step(
 
 def _items_step(items: Items) -> _Step:
     """Items by their expression; where one of them is refused, or texts are not ASCII, by what reads the values."""
-    by_count: dict[int, re.Pattern[bytes] | None] = {}
+
+    @cache
+    def match_of(count: int, texts: Texts) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        pattern = items_expression(items, count, texts)
+        return _match_nothing if pattern is None else re.compile(pattern, re.DOTALL).match
 
     def find_end(data: bytes, at: int) -> int:
         if data[at : at + 1] == b"\x00":
             return at + 1
         if at >= len(data) or data[at] & 0x81:  # a count of one byte, which is not negative
             return _REFUSED
-        count = data[at] >> 1
-        if count not in by_count:
-            pattern = items_expression(items, count)
-            by_count[count] = None if pattern is None else re.compile(pattern, re.DOTALL)
-        expression_of_all = by_count[count]
-        matched = None if expression_of_all is None else expression_of_all.match(data, at + 1)
-        return _REFUSED if matched is None else matched.end()
+        for texts in Texts:
+            matched = match_of(data[at] >> 1, texts)(data, at + 1)
+            if matched is not None:
+                return matched.end()
+        return _REFUSED
 
     return _value_step(items, find_end)
+
+
+def _match_nothing(_data: bytes, _at: int) -> None:
+    """Of items that take steps."""
+    return
 
 
 def _entries_step(entries: Entries) -> _Step:
     """Entries whose keys are different: all by one expression where they are few and short, else one by one; where one
     is refused, by what reads the values."""
-    match_entry = re.compile(entry_expression(entries), re.DOTALL).match
-    by_count: dict[int, re.Pattern[bytes]] = {}
+
+    @cache
+    def match_all_of(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        return re.compile(entries_expression(entries, count), re.DOTALL).match
+
+    @cache
+    def match_entry() -> Callable[[bytes, int], re.Match[bytes] | None]:
+        return re.compile(entry_expression(entries), re.DOTALL).match
 
     def find_end(data: bytes, at: int) -> int:
         count = data[at] >> 1 if at < len(data) and not data[at] & 1 else _FEW_ENTRIES + 1
-        if count > _FEW_ENTRIES:
-            return _end_of_entries(data, at, match_entry)
-        pattern = by_count.get(count)
-        if pattern is None:
-            pattern = by_count[count] = re.compile(entries_expression(entries, count), re.DOTALL)
-        matched = pattern.match(data, at)
+        matched = match_all_of(count)(data, at) if count <= _FEW_ENTRIES else None
         if matched is None:
-            return _end_of_entries(data, at, match_entry)
+            return _end_of_entries(data, at, match_entry())
         keys = matched.groups()
-        return matched.end() if len(set(keys)) == count and _are_utf8(keys) else _REFUSED
+        return matched.end() if len(set(keys)) == count and _are_short_utf8(keys) else _REFUSED
 
     return _value_step(entries, find_end)
 
@@ -262,11 +304,16 @@ def _slot_count(node: Node) -> int:
 # What is left to be checked
 
 
+def _are_short_utf8(texts: Iterable[bytes | None]) -> bool:
+    """Whether each of these texts is UTF-8, with its length in front of it, which is ASCII, as a line break between two
+    is: so the end of one does not count with the begin of the next."""
+    return _is_utf8(b"\n".join(filter(None, texts)))
+
+
 def _are_utf8(texts: Iterable[bytes | None]) -> bool:
-    """Whether each of these texts is UTF-8; its length is in front of it. A line break keeps the end of one from the
-    begin of the next. The first of a length's two bytes is no UTF-8 there; the last is, as any length of one byte."""
-    present = list(filter(None, texts))
-    return _is_utf8(b"\n".join(present)) or _is_utf8(b"\n".join(map(_without_first, present)))
+    """The same of texts that may be long. The first of a length's two bytes is not ASCII; the last is, and a length of
+    one byte is not missed."""
+    return _is_utf8(b"\n".join(map(_without_first, filter(None, texts))))
 
 
 _without_first: Final = itemgetter(slice(1, None))

@@ -87,7 +87,7 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
     "not-utf8": PlantedBug(
         "texts are not held against UTF-8",
         "wire/plain_scan.py",
-        " or (has_texts and not _are_utf8(texts_of(matched)))",
+        " or (has_texts and not are_utf8(texts_of(matched)))",
         "",
         "tests/wire/test_scan.py::test_a_broken_text_before_a_long_one",
     ),
