@@ -6,7 +6,6 @@ A plan gives exactly what the reference gives (`map.py`), or nothing: then the r
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -93,7 +92,7 @@ class EventPlan:
             elif draft.suppressed is not None:
                 result = plan.discard(draft, source, propagated)
             else:
-                shared = shared or self._shared.of(source)
+                shared = shared or self._shared.of(source, template)
                 result = plan.create(draft, source, shared, propagated)
             if result is None:
                 return None
@@ -123,9 +122,11 @@ class _SharedHoles:
         self._read_account = values.utf8(("account", "encodedKey"))
         self._read_repayment = values.utf8(REPAYMENT_KEYS[event]) if event in REPAYMENT_KEYS else None
         self._places: dict[int, tuple[bytes, bytes]] = {}  # partition -> topic and partition
+        self._fills: tuple[_Fill, _Fill | None] | None = None
 
-    def of(self, source: ScannedEvent) -> Holes:
-        """From _SHARED on."""
+    def of(self, source: ScannedEvent, template: Template) -> Holes:
+        """From _SHARED on. `template` makes a message of the event: another may have no outputs to be planned, as an
+        inactive one of a stream without a topic."""
         encoders, slots, position = self._encoders, source.slots, source.record.position
         place = self._places.get(position.partition)
         if place is None:
@@ -133,6 +134,8 @@ class _SharedHoles:
             self._places[position.partition] = place
         correlation = self._read_correlation(slots)
         repayment = None if self._read_repayment is None else self._read_repayment(slots)
+        if self._fills is None:
+            self._fills = self._find_fills(template)
         fill_correlation, fill_repayment = self._fills
         return (
             encoders.time(source.time_ms),
@@ -144,10 +147,8 @@ class _SharedHoles:
             None if fill_repayment is None else fill_repayment(repayment),
         )
 
-    @cached_property
-    def _fills(self) -> tuple[_Fill, _Fill | None]:
+    def _find_fills(self, template: Template) -> tuple[_Fill, _Fill | None]:
         """How the holes in _FILLED are filled; they are the same of all templates."""
-        template = self._context.templates.for_event(self._event)[0]
         args = template, self._event, self._context, MessageVariant(), self._context.encode.output_format
         fills = {hole.path: hole.fill for hole in (*message_plan(*args).holes, *status_plan(*args).holes)}
         return fills["correlationId"], fills.get("repaymentKey")

@@ -29,6 +29,7 @@ from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
     make_context,
+    make_email,
     make_event,
     make_output_topics,
     make_source,
@@ -146,6 +147,16 @@ def test_events_without_a_template() -> None:
     context = with_plans(make_context(make_template(events=("SAVINGS_DEPOSIT",)), encode=FORMATS[WireFormat.AVRO]))
 
     assert not check_equal(avro_record(make_event().fields), context)
+
+
+def test_a_stream_that_is_switched_off() -> None:
+    """Has no topic, so that none of its outputs can be planned; it is the event's first template, and the other one is
+    planned all the same."""
+    templates = make_template("a-stream", active=False), make_email("mail")
+    topics = replace(make_output_topics(), streams={})
+    context = make_context(*templates, encode=FORMATS[WireFormat.AVRO], output_topics=topics)
+
+    assert check_equal(avro_record(make_event().fields), with_plans(context))
 
 
 def test_a_template_that_fails() -> None:
