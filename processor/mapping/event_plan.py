@@ -216,8 +216,9 @@ class _TemplatePlan:
             if not _fits(outputs[-1], self._stream.topic):
                 return None
         template = self._template
+        destination = draft.destination if self._stream is None else self._stream.topic.name
         planned = PlannedMessage(
-            template.id, template.version, template.type, draft.key, source.id, source.time_ms, draft.destination
+            template.id, template.version, template.type, draft.key, source.id, source.time_ms, destination
         )
         return TemplateResult(planned=planned, outputs=outputs, missing=missing)
 

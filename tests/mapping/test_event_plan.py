@@ -15,7 +15,7 @@ from processor.domain.catalogue import FAMILIES
 from processor.domain.operation import OperationId, PastOperation
 from processor.domain.outcome import Processed
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import EventName, RecordPosition, SourceRecord
+from processor.domain.record import EventName, RecordPosition, SourceRecord, Topic
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import MAX_SCANNERS, EventPlans
@@ -147,6 +147,15 @@ def test_events_without_a_template() -> None:
     context = with_plans(make_context(make_template(events=("SAVINGS_DEPOSIT",)), encode=FORMATS[WireFormat.AVRO]))
 
     assert not check_equal(avro_record(make_event().fields), context)
+
+
+def test_streams_of_other_names() -> None:
+    """A stream's message goes to its topic, whatever that is called."""
+    topics = make_output_topics()
+    streams = {event: replace(topic, name=Topic(f"bank-a.{event}")) for event, topic in topics.streams.items()}
+    context = make_context(encode=FORMATS[WireFormat.AVRO], output_topics=replace(topics, streams=streams))
+
+    assert check_equal(avro_record(make_event().fields), with_plans(context))
 
 
 def test_a_stream_that_is_switched_off() -> None:
