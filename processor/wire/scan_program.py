@@ -165,7 +165,7 @@ def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> Scan
     """The program for records that are written with `writer` and read with `reader`; it keeps the values of `wanted`.
 
     A path may lead into a record that is missing; then its value is. NotPlannedError where there is none: schemas that
-    cannot be resolved, or a wanted value that has a default only sometimes.
+    cannot be resolved, a wanted value that has a default only sometimes, or a key that its writer has a union for.
     """
     planner = _Planner(frozenset(wanted))
     try:
@@ -277,6 +277,8 @@ class _Planner:
     def _choice(self, writer: Union, reader: Type, path: Path, form: Form | None) -> Node:
         nulls = [index for index, branch in enumerate(writer.branches) if is_null(branch)]
         if len(writer.branches) != 2 or len(nulls) != 1:
+            if form is not None:  # what `resolve` gives does not check it
+                raise NotPlannedError(f"{'.'.join(path)} is a {form}, and by its writer one of several types")
             return self._whole(resolve(writer, reader, self.plans), path)
         (null_index,) = nulls
         null, value = writer.branches[null_index], writer.branches[1 - null_index]

@@ -256,6 +256,23 @@ def test_schemas_that_cannot_be_resolved() -> None:
         scan_program(writer.type, reader_schema().type, ())
 
 
+@pytest.mark.parametrize(
+    ("name", "type_"), [("encodedKey", ["string", "bytes"]), ("encodedKey", ["string"]), ("id", ["string", "bytes"])]
+)
+def test_a_text_by_a_union_of_several(name: str, type_: list[str]) -> None:
+    """One with a format has no program, which would not check it; any other is read as a whole."""
+    writer = changed_schema(lambda schema: field_of(account_of(schema), name).update(type=type_))
+    assert writer.type is not None
+    account = {**golden_event().fields["account"], name: "no key"}
+    value = write_example(writer, account=account)
+    if name == "encodedKey":
+        assert read_or_none(value, writer.type, reader_schema().type) is None
+        with pytest.raises(NotPlannedError, match=r"account\.encodedKey is a key"):
+            evolved(writer)
+    else:
+        assert check_equal(evolved(writer), value, writer.type, reader_schema().type)
+
+
 def test_a_path_that_leads_nowhere() -> None:
     """Has no place."""
     program = scan_program(reader_schema().type, reader_schema().type, [("account", "colour"), ("account", "id")])
