@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from processor.domain.placeholders import PlaceholderType
 from processor.mapping.plan_values import ReadText, ReadValue, first_of, give_none
 from processor.mapping.values import CURRENCY_DIGITS, DEFAULT_CURRENCY_DIGITS, text_of
-from processor.wire.scan_program import Form, Leaf, Path, ScanProgram
+from processor.wire.scan_program import Form, Leaf, NotPlannedError, Path, ScanProgram
 from processor.wire.slot_values import (
     LENGTH_IN_FRONT,
     Slots,
@@ -65,9 +65,12 @@ class ScannedValues:
         return lambda slots: read(slots) is not None
 
     def micros(self, path: Path) -> Callable[[Slots], int]:
-        """Of a timestamp that is always there, in microseconds since 1970."""
+        """Of a timestamp that is always there, in microseconds since 1970. NotPlannedError where its writer has a union
+        of several types for it."""
         source = self._program.places[path].source
-        assert isinstance(source, Leaf) and source.form is Form.TIMESTAMP and source.slot is not None
+        if not isinstance(source, Leaf):
+            raise NotPlannedError(f"{'.'.join(path)} is by its writer one of several types")
+        assert source.form is Form.TIMESTAMP and source.slot is not None
         slot = source.slot
         return lambda slots: read_long(slots[slot])
 

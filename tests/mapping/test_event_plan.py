@@ -39,7 +39,7 @@ from tests.support.builders import (
 )
 from tests.support.laws import examples
 from tests.support.planned import avro_record, comparable, is_planned, with_plans
-from tests.support.wire import SCHEMAS, events_of
+from tests.support.wire import SCHEMAS, changed_schema, events_of, field_of
 
 EXAMPLES: Final = {
     path.stem: json.loads(path.read_text())
@@ -268,6 +268,18 @@ def test_schemas_without_a_plan() -> None:
         decoded = decode_record(record, context, schema_of=lambda _id: strange)
         assert not isinstance(decoded, ScannedEvent | Processed)
     assert ["bank.Something is not a family of events"] == list(plans.refused_schemas.values())
+
+
+def test_a_schema_with_several_types_of_times() -> None:
+    """Has no plan either, and that is no fault of ours."""
+    plans = EventPlans()
+    context = make_context(plans=plans, encode=FORMATS[WireFormat.AVRO])
+    timestamp = {"type": "long", "logicalType": "timestamp-micros"}
+    writer = changed_schema(lambda schema: field_of(schema, "occurredAt").update(type=["string", timestamp, "null"]))
+    record = avro_record(make_event().fields)
+
+    assert not isinstance(decode_record(record, context, schema_of=lambda _id: writer), ScannedEvent)
+    assert ["occurredAt is by its writer one of several types"] == list(plans.refused_schemas.values())
 
 
 def test_scanners_that_are_made_elsewhere() -> None:
