@@ -237,7 +237,7 @@ def _values(entries: Entries, texts: Texts, *, keeps_text: bool) -> bytes:
     for index, branch in enumerate(entries.branches):
         value = None if branch is None else _passed(branch, texts, keeps_text=keeps_text)
         if value is not None:
-            alternatives.append(re.escape(bytes([2 * index])) + value)
+            alternatives.append(re.escape(varint(index)) + value)
     return _one_of(alternatives)
 
 

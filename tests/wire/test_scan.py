@@ -247,6 +247,28 @@ def test_a_number_that_is_promoted(number: int, accepted: bool) -> None:
     assert accepted == (read_or_none(bytes(FRAME_BYTES) + varint(number), writer, reader) is not None)
 
 
+SHIFTED: Final = b"\x06\x04AB"  # of an int and a text: 3, "AB"; behind one byte that is left: of "\x04AB"
+
+
+def record_of(*fields: tuple[str, Any]) -> Record:
+    """A record with fields of these names and types."""
+    declared = [{"name": name, "type": type_} for name, type_ in fields]
+    _, type_ = parse_schema(json.dumps({"type": "record", "name": "R", "fields": declared}))
+    assert isinstance(type_, Record)
+    return type_
+
+
+def test_a_branch_with_an_index_of_two_bytes() -> None:
+    """Of a map's values: the second byte is no value."""
+    records = [{"type": "record", "name": f"R{number}", "fields": []} for number in range(64)]
+    behind = ("n", "int"), ("text", "string")
+    writer = record_of(("values", {"type": "map", "values": [*records, "boolean"]}), *behind)
+    reader = record_of(("values", {"type": "map", "values": ["null", "boolean"]}), *behind)
+    value = bytes(FRAME_BYTES) + b"\x02\x02a" + varint(64) + b"\x00" + b"\x00" + SHIFTED
+
+    assert check_equal(Scanned(writer, reader), value, writer, reader)
+
+
 def test_schemas_that_cannot_be_resolved() -> None:
     """There is no program."""
     writer = changed_schema(lambda schema: without(schema, "tenant"))
