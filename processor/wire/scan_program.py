@@ -32,6 +32,10 @@ from processor.wire.schema import (
 )
 
 MAX_TEXT_BYTES: Final = 255  # of a text that a program accepts
+MAX_SYMBOLS: Final = 8_192  # of an enum: their indexes have two bytes at most
+MAX_ALTERNATIVES: Final = 200_000
+"""Of lengths of texts and symbols of enums in one program. An expression of them takes a second and 100 MB to make: a
+short schema may have one enum of many symbols in many fields."""
 
 Path = tuple[str, ...]
 """Names of the reader's fields, from the record inwards."""
@@ -165,7 +169,8 @@ def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> Scan
     """The program for records that are written with `writer` and read with `reader`; it keeps the values of `wanted`.
 
     A path may lead into a record that is missing; then its value is. NotPlannedError where there is none: schemas that
-    cannot be resolved, a wanted value that has a default only sometimes, or a key that its writer has a union for.
+    cannot be resolved, a wanted value that has a default only sometimes, a key that its writer has a union for, or more
+    than MAX_SYMBOLS or MAX_ALTERNATIVES.
     """
     planner = _Planner(frozenset(wanted))
     try:
@@ -198,6 +203,7 @@ _SKIPPED_FORMS: Final[Mapping[str, Leaf]] = {  # kind of the writer's scalar -> 
     "string": Leaf(Form.BYTES),
     "uuid": Leaf(Form.BYTES),
 }
+_OF_ALTERNATIVES: Final = frozenset((Form.TEXT, Form.CARD_TOKEN, Form.BYTES, Form.SYMBOL))
 _CHECKED_FORMS: Final[Mapping[TextCheck, Form]] = {
     check_key: Form.KEY,
     check_tenant: Form.TENANT,
@@ -211,6 +217,7 @@ class _Planner:
     slot_count: int = 0
     found: dict[Path, Source] = field(default_factory=dict)
     plans: Plans = field(default_factory=dict)
+    alternative_count: int = 0
     in_items: int = 0  #: Within an array nothing is kept: its bytes are.
     in_choices: int = 0  #: Within a union a record may be missing, and then has no default either.
 
@@ -266,8 +273,14 @@ class _Planner:
     def _leaf(
         self, form: Form, path: Path, *, decimal: DecimalBytes | None = None, symbols: tuple[str | None, ...] = ()
     ) -> Leaf:
-        leaf = Leaf(form, self._slot(is_kept=path in self.wanted), decimal, symbols)
+        leaf = self._counted(Leaf(form, self._slot(is_kept=path in self.wanted), decimal, symbols))
         self._note(path, leaf)
+        return leaf
+
+    def _counted(self, leaf: Leaf) -> Leaf:
+        self.alternative_count += len(leaf.symbols) or MAX_TEXT_BYTES if leaf.form in _OF_ALTERNATIVES else 1
+        if self.alternative_count > MAX_ALTERNATIVES or len(leaf.symbols) > MAX_SYMBOLS:
+            raise NotPlannedError("too many texts, or enums of too many symbols")
         return leaf
 
     def _note(self, path: Path, source: Source) -> None:
@@ -356,13 +369,13 @@ class _Planner:
             return
         match writer:
             case Scalar():
-                yield _SKIPPED_FORMS.get(writer.kind, _LONG_LEAF)
+                yield self._counted(_SKIPPED_FORMS.get(writer.kind, _LONG_LEAF))
             case DecimalBytes():
-                yield Leaf(Form.BYTES)
+                yield self._counted(Leaf(Form.BYTES))
             case Fixed():
                 yield Leaf(Form.FIXED, size_bytes=writer.size)
             case Enum():
-                yield Leaf(Form.SYMBOL, symbols=writer.symbols)
+                yield self._counted(Leaf(Form.SYMBOL, symbols=writer.symbols))
             case Union() if writer.nullable is not None and min_size_bytes(writer.nullable):
                 nodes = tuple(self._skipped(writer.nullable))
                 yield Choice(next(i for i, b in enumerate(writer.branches) if is_null(b)), True, Group(nodes))

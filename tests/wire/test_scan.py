@@ -19,7 +19,7 @@ from processor.wire.errors import ContentError
 from processor.wire.framing import FRAME_BYTES
 from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import ReaderSchema
-from processor.wire.scan_program import NotPlannedError, Path, scan_program
+from processor.wire.scan_program import MAX_SYMBOLS, NotPlannedError, Path, scan_program
 from processor.wire.schema import Record, Type, Union, WriterSchema
 from processor.wire.schema_parser import parse_schema
 from processor.wire.slot_values import Slots, value_reader
@@ -267,6 +267,33 @@ def test_a_branch_with_an_index_of_two_bytes() -> None:
     value = bytes(FRAME_BYTES) + b"\x02\x02a" + varint(64) + b"\x00" + b"\x00" + SHIFTED
 
     assert check_equal(Scanned(writer, reader), value, writer, reader)
+
+
+BIG: Final = {"type": "enum", "name": "Big", "symbols": [f"S{number}" for number in range(MAX_SYMBOLS + 1)]}
+
+
+def test_a_symbol_with_an_index_of_three_bytes() -> None:
+    """Has no program: the third byte is no value."""
+    behind = ("n", "int"), ("text", "string")
+    writer, reader = record_of(("big", BIG), *behind), record_of(*behind)
+    value = bytes(FRAME_BYTES) + varint(MAX_SYMBOLS) + SHIFTED
+    assert {"n": 3, "text": "AB"} == read_or_none(value, writer, reader)
+
+    with pytest.raises(NotPlannedError, match="symbols"):
+        check_equal(Scanned(writer, reader), value, writer, reader)
+
+
+@pytest.mark.parametrize("type_", ["string", {**BIG, "symbols": BIG["symbols"][:-1]}], ids=["texts", "symbols"])
+def test_a_schema_that_takes_too_long(type_: Any) -> None:
+    """Is not planned, as its expression would take gigabytes."""
+    named = [type_, *[type_ if isinstance(type_, str) else type_["name"]] * 999]
+    writer = changed_schema(
+        lambda schema: [add(schema, 12, f"new{999 - number}", type_) for number, type_ in enumerate(reversed(named))]
+    )
+    assert writer.type is not None
+
+    with pytest.raises(NotPlannedError, match="too many texts"):
+        scan_program(writer.type, reader_schema().type, ())
 
 
 def test_schemas_that_cannot_be_resolved() -> None:
