@@ -125,7 +125,7 @@ class EventPlans:
         if frame in self._scanners:
             return PlanRefusal.SCHEMA
         if self._pending is None:
-            if len(self._scanners) >= MAX_SCANNERS:
+            if sum(scanner is not None for scanner in self._scanners.values()) >= MAX_SCANNERS:
                 return PlanRefusal.SCHEMA_LIMIT
             try:
                 writer = schema_of(parse_frame(frame))

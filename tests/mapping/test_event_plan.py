@@ -257,6 +257,18 @@ def test_many_schemas() -> None:
     assert [True] * MAX_SCANNERS + [False] * 2 == found
 
 
+def test_many_schemas_without_a_plan() -> None:
+    """Take no memory, and no place of one that is scanned."""
+    record, context = avro_record(make_event().fields), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    writer = SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id]
+    strange, value = replace(writer, name="bank.Something"), record.value or b""
+    for number in range(1, MAX_SCANNERS + 1):
+        framed = replace(record, value=b"\x00" + number.to_bytes(4, "big") + value[5:])
+        decode_record(framed, context, schema_of=lambda _id: strange)
+
+    assert scanned(record, context)
+
+
 def test_schemas_without_a_plan() -> None:
     """Are named with the reason, and tried once."""
     plans = EventPlans()
