@@ -52,14 +52,14 @@ class EventIds:
 
     def found_at(self, source: SourceEvent) -> RecordPosition | None:
         """Another record with the id of `source`, wherever it lies, that has or gets the outcome of the event."""
-        event_id, offset = source.event.id, source.record.position.offset
+        event_id, offset = source.id, source.record.position.offset
         other = self._elsewhere.get(event_id, self._offsets.outcome_offset(event_id))
         return None if other is None or other == offset else self._position(other)
 
     def remember(self, source: SourceEvent) -> None:
         """`source` has got its outcome. What none of the events behind it can be a duplicate of is forgotten."""
         offset = source.record.position.offset
-        self._offsets.note_outcome(source.event.id, offset)
+        self._offsets.note_outcome(source.id, offset)
         self._window.remember(source.seen)
         self._window.forget_before(offset)
 
@@ -77,11 +77,11 @@ class EventMessages:
 
     def existing(self, source: SourceEvent, templates: frozenset[TemplateId]) -> list[TemplateId]:
         """Those of `templates` that have made their message of the event, in order."""
-        return [template for template in sorted(templates) if (source.event.id, template) in self._messages]
+        return [template for template in sorted(templates) if (source.id, template) in self._messages]
 
     def skip(self, source: SourceEvent, template: TemplateId, context: MappingContext) -> TemplateResult:
         """The result of one of them: ALREADY_CREATED, with the message's place and key."""
-        message = self._messages[source.event.id, template]
+        message = self._messages[source.id, template]
         found_at = replace(source.record.position, offset=message.offset)
         return skip_created_template(template, context, version=None, key=message.key, found_at=found_at)
 

@@ -223,7 +223,7 @@ class PartitionRedrive:
         self._ids.remember(source)
         if found_at is not None:
             return skip_created_event(source, self._parts.context, found_at=found_at)
-        named = frozenset(template.id for template in self._parts.context.templates.for_event(source.event.name))
+        named = frozenset(template.id for template in self._parts.context.templates.for_event(source.name))
         existing = self._messages.existing(source, named)
         if not existing:
             return map_event(source, self._parts.context, suspended=frozenset(), duplicate_of=None)
@@ -234,7 +234,7 @@ class PartitionRedrive:
         entry, selected = stored.entry, self._job.selected
         asked = frozenset(failed.template for failed in entry.open_failed if selected.includes_template(entry, failed))
         existing = self._messages.existing(source, asked)
-        named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
+        named = {template.id for template in self._parts.context.templates.for_event(source.name)}
         to_apply = (asked & named).difference(existing)
         if not to_apply and not existing:
             return NothingToPublish.TEMPLATE_GONE
@@ -257,7 +257,7 @@ class PartitionRedrive:
             record = self._record(stored)
             if record is not None:
                 source = self._searched.read(record) if stored.entry.failed else self._searched.add(record)
-                ids.update(() if source is None else (source.event.id,))
+                ids.update(() if source is None else (source.id,))
             self._on_phase("events of dead letters", count, len(self._entries))
         messages = find_messages(
             parts.outputs,

@@ -229,10 +229,10 @@ class PartitionReplay:
     def _note_further(self, record: SourceRecord, templates: TemplatesToApply) -> None:
         """Note an event that has outcomes, if it gets further ones."""
         source, offset = self._searched.read(record), record.position.offset
-        if source is None or not self._request.selection.includes(source.event):
+        if source is None or not self._request.selection.includes(source):
             return
-        if templates.of_event(offset, source.event.name):
-            event_id = source.event.id
+        if templates.of_event(offset, source.name):
+            event_id = source.id
             self._further[event_id] = _SEVERAL if event_id in self._further else offset
 
     def _messages_elsewhere(self) -> Messages:

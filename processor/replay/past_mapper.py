@@ -113,15 +113,15 @@ class PastMapper:
         return outcome
 
     def _map_event(self, source: SourceEvent) -> Processed | NothingToPublish:
-        if not self._selection.includes(source.event):
+        if not self._selection.includes(source):
             return NothingToPublish.NOT_SELECTED
-        offset, event = source.record.position.offset, source.event
-        templates = self._templates.of_event(offset, event.name)
+        offset = source.record.position.offset
+        templates = self._templates.of_event(offset, source.name)
         if self._templates.has_any(offset):
             if not templates:
                 return NothingToPublish.HAS_OUTCOMES
             return self._publish_changes(source, templates)
-        if not templates and (self._templates.is_limited or self._context.templates.for_event(event.name)):
+        if not templates and (self._templates.is_limited or self._context.templates.for_event(source.name)):
             return NothingToPublish.NOT_SELECTED
         return self._map_new(source, templates)
 

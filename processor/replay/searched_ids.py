@@ -35,7 +35,7 @@ class SearchedIds:
         UnavailableError when the registry does not respond."""
         source = self.read(record)
         if source is not None:
-            self.offsets.note(source.event.id, record.position.offset)
+            self.offsets.note(source.id, record.position.offset)
         return source
 
     def read(self, record: SourceRecord) -> SourceEvent | None:

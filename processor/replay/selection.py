@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from processor.domain.event import Event
+from processor.domain.event import Event, SourceEvent
 from processor.domain.record import EventName
 from processor.domain.times import parse_time_ms
 from processor.errors import UsageError
@@ -44,13 +44,13 @@ class Selection:
         """Whether a record of that time is selected."""
         return (self.from_ms is None or time_ms >= self.from_ms) and (self.to_ms is None or time_ms < self.to_ms)
 
-    def includes(self, event: Event) -> bool:
-        """Whether an event is selected by its content."""
-        if self.events is not None and event.name not in self.events:
+    def includes(self, source: SourceEvent) -> bool:
+        """Whether an event is selected by its content, of which no more is read than that takes."""
+        if self.events is not None and source.name not in self.events:
             return False
-        if self.client is not None and self.client not in _keys(event, _HOLDER_KINDS):
+        if self.client is not None and self.client not in _keys(source.event, _HOLDER_KINDS):
             return False
-        return self.account is None or self.account in _keys(event, ("account",))
+        return self.account is None or self.account in _keys(source.event, ("account",))
 
 
 def parse_offsets(text: str) -> tuple[int | None, int | None]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from processor.domain.event import Event
+from processor.domain.event import SourceEvent
 from processor.domain.record import EventName
 from processor.domain.times import parse_time_ms
 from processor.errors import UsageError
 from processor.replay.selection import Selection, parse_offsets, parse_time, require_order
-from tests.support.builders import make_event
+from tests.support.builders import make_context, make_record, make_source
 
 NOW_MS = 1_800_000_000_000
 
@@ -71,8 +71,8 @@ def test_records_by_time() -> None:
     assert Selection().includes_time(0)
 
 
-def event() -> Event:
-    return make_event()
+def source() -> SourceEvent:
+    return make_source(make_record(), make_context())
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def event() -> Event:
 )
 def test_events_by_content(selection: Selection, is_included: bool) -> None:
     """By name, by client or group, by account: all that are named must fit."""
-    assert is_included is selection.includes(event())
+    assert is_included is selection.includes(source())
 
 
 def test_events_by_key_or_id() -> None:
     """A client and an account are named by encodedKey or by id."""
-    fields = event().fields
+    fields = source().event.fields
     for name in ("encodedKey", "id"):
         client, account = str(fields["client"][name]), str(fields["account"][name])
 
-        assert Selection(client=client, account=account).includes(event())
-        assert not Selection(client=account).includes(event())
+        assert Selection(client=client, account=account).includes(source())
+        assert not Selection(client=account).includes(source())
         assert Selection(client=client).looks_into_events
     assert not Selection(from_ms=1).looks_into_events
