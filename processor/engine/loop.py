@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException
 from processor.background import back_off_s
 from processor.domain.event import SourceEvent
 from processor.domain.outcome import Deferred, Outcome, Processed
-from processor.domain.record import OutRecord, RecordPosition
+from processor.domain.record import OutRecord, RecordPosition, SourceRecord
 from processor.engine import completion
 from processor.engine.batch import ProcessedRecord, outcomes_of, split_batch
 from processor.engine.circuit_breaker import CircuitBreakers
@@ -47,6 +47,7 @@ from processor.wire.template_sets import template_set_records
 log = structlog.get_logger()
 
 SCANNED_AHEAD_RECORDS = 64
+SCANNED_AHEAD_BYTES = 262_144  # what one pass scans and has no time to map the next one scans again
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
 IDLE_COMMIT_INTERVAL_S = 1.0
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
@@ -337,7 +338,13 @@ class Loop:
     def _scan_ahead(self) -> deque[SourceEvent | None]:
         """The events of the backlog's first records, where plans scan them. To scan some of them and then to map them
         takes less time than both for one after the other: each is code that fits into the caches."""
-        ahead = [polled.record for polled in islice(self._backlog, SCANNED_AHEAD_RECORDS)]
+        ahead: list[SourceRecord] = []
+        size_bytes = 0
+        for polled in islice(self._backlog, SCANNED_AHEAD_RECORDS):
+            ahead.append(polled.record)
+            size_bytes += len(polled.record.value or b"")
+            if size_bytes >= SCANNED_AHEAD_BYTES:
+                break
         plans = self._context.plans
         return deque(repeat(None, len(ahead)) if plans is None else plans.scan_ahead(ahead, self._context))
 

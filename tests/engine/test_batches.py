@@ -5,6 +5,7 @@ import string
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ from processor.engine.loop import run
 from processor.engine.partition import AssignedPartition
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
+from processor.mapping.context import MappingContext
+from processor.mapping.event_plans import EventPlans
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings, Switch
 from processor.wire.dead_letter import read_dead_letter
 from tests.bench.backlog import TEMPLATE as STATEMENT
@@ -189,6 +192,29 @@ def test_the_consumer_polls_between_two_slow_records(
     assert [*range(30)] == [
         status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
     ]
+
+
+@pytest.mark.kafka
+def test_large_records_are_not_scanned_far_ahead(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may take so long to be mapped that most of what is scanned ahead is scanned again by the next pass."""
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
+    installation.produce_events([repayment(n) for n in range(30)])
+    scanned: list[list[int]] = []
+    scan_ahead = EventPlans.scan_ahead
+
+    def count(self: EventPlans, records: Sequence[SourceRecord], context: MappingContext) -> Any:
+        scanned.append([len(record.value or b"") for record in records])
+        return scan_ahead(self, records, context)
+
+    monkeypatch.setattr(EventPlans, "scan_ahead", count)
+    monkeypatch.setattr(module, "SCANNED_AHEAD_BYTES", 5_000)
+    installation.run()
+
+    assert max(map(len, scanned)) > 1
+    assert max(sum(sizes[:-1]) for sizes in scanned) < 5_000
+    assert 30 == sum(map(len, scanned))
 
 
 @pytest.mark.kafka
