@@ -38,7 +38,7 @@ from tests.support.builders import make_context, make_email, make_event, make_re
 from tests.support.events import repayment
 from tests.support.http_server import recovering_registry
 from tests.support.installation import create_installation
-from tests.support.planned import make_avro_record, with_plans
+from tests.support.planned import avro_record, with_plans
 
 READY = Readiness(ready=True)
 MAX_STALL_S = 60
@@ -311,7 +311,7 @@ def varied_outcomes() -> tuple[Processed | Rejected, ...]:
         map_record(replace(make_record(), value=None), make_context()),
         map_record(make_record(value=b"broken"), make_context()),
         map_record(make_record(value=b"broken", timestamp_ms=-1), make_context()),
-        map_record(make_avro_record(), with_plans(make_context())),
+        map_record(avro_record(), with_plans(make_context())),
     )
     return tuple(outcome for outcome in outcomes if isinstance(outcome, Processed | Rejected))
 

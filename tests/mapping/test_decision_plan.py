@@ -108,7 +108,7 @@ def test_all_reasons_of_templates(correlation_id: str | None, form: WireFormat, 
 @pytest.mark.parametrize("form", WireFormat)
 def test_reasons_of_the_whole_record(form: WireFormat) -> None:
     """A duplicate, and an event that no template names."""
-    record, elsewhere = avro_record(make_event().fields), make_template(events=("SAVINGS_DEPOSIT",))
+    record, elsewhere = avro_record(), make_template(events=("SAVINGS_DEPOSIT",))
 
     assert [DecisionReason.DUPLICATE_EVENT] == reasons_written(record, context_of(form), duplicate_of=BEFORE)
     assert [DecisionReason.NO_TEMPLATE] == reasons_written(record, context_of(form, elsewhere))
@@ -118,7 +118,7 @@ def test_reasons_of_the_whole_record(form: WireFormat) -> None:
 @pytest.mark.parametrize("timestamp_ms", [-1, 2**63 - 1, 0])
 def test_records_without_a_time(timestamp_ms: int) -> None:
     """The event's time takes its place."""
-    record = replace(avro_record(make_event().fields), timestamp_ms=timestamp_ms)
+    record = replace(avro_record(), timestamp_ms=timestamp_ms)
 
     assert len(TEMPLATES) == len(reasons_written(record, context_of(WireFormat.AVRO)))
 
@@ -133,7 +133,7 @@ def outcomes(
     make: Callable[[SourceEvent, MappingContext], Processed], form: WireFormat, *templates: Template
 ) -> tuple[Processed, Processed]:
     """What an operation makes of an event that was read, and of the same that was scanned, of which plans write all."""
-    context, record = context_of(form, *templates, operation=OPERATION), avro_record(make_event().fields, headers=TRACE)
+    context, record = context_of(form, *templates, operation=OPERATION), avro_record(headers=TRACE)
     planned = with_plans_alone(context)
     source = make_source(record, planned)
     assert isinstance(source, ScannedEvent)
@@ -145,7 +145,7 @@ def test_decisions_of_an_operation(form: WireFormat) -> None:
     """Its header stands behind what is carried on."""
     context = context_of(form, operation=OPERATION)
 
-    assert len(TEMPLATES) == len(reasons_written(avro_record(make_event().fields, headers=TRACE), context))
+    assert len(TEMPLATES) == len(reasons_written(avro_record(headers=TRACE), context))
 
 
 @pytest.mark.parametrize("form", WireFormat)
@@ -189,7 +189,7 @@ def test_templates_whose_message_exists(form: WireFormat) -> None:
 
 def test_a_decision_that_does_not_fit() -> None:
     """Is shortened by the reference; with a byte more the plan writes it."""
-    record, context = avro_record(make_event().fields, headers=TRACE), context_of(WireFormat.AVRO)
+    record, context = avro_record(headers=TRACE), context_of(WireFormat.AVRO)
     size = processed(record, context).outputs[-1].size_bytes
     fits, too_large = (
         replace(context, output_topics=make_output_topics(decisions=limit)) for limit in (size, size - 1)
@@ -203,7 +203,7 @@ def test_a_decision_that_does_not_fit() -> None:
 
 def test_another_context_than_the_event_was_scanned_with() -> None:
     """Its set has another digest, which the decision names."""
-    record, scanned_with = avro_record(make_event().fields), with_plans(context_of(WireFormat.AVRO))
+    record, scanned_with = avro_record(), with_plans(context_of(WireFormat.AVRO))
     other = with_plans(context_of(WireFormat.AVRO, make_template(active=False)))
     source = make_source(record, scanned_with)
     outcome = map_event(source, other, suspended=frozenset(), duplicate_of=BEFORE)

@@ -118,14 +118,14 @@ def test_headers_that_are_carried_on() -> None:
 @pytest.mark.parametrize("timestamp_ms", [-1, 2**63 - 1, 0])
 def test_records_without_a_time(timestamp_ms: int) -> None:
     """The event's time takes its place."""
-    record = replace(avro_record(make_event().fields), timestamp_ms=timestamp_ms)
+    record = replace(avro_record(), timestamp_ms=timestamp_ms)
 
     assert check_equal(record, context_of(WireFormat.AVRO))
 
 
 def test_duplicates_and_named_templates() -> None:
     """A duplicate has one decision; who names templates gets these."""
-    record, context = avro_record(make_event().fields), context_of(WireFormat.AVRO)
+    record, context = avro_record(), context_of(WireFormat.AVRO)
     first = RecordPosition(EVENTS_TOPIC, 3, 1)
     templates = [template.id for template in context.templates.for_event(EventName("LOAN_REPAYMENT"))]
 
@@ -136,7 +136,7 @@ def test_duplicates_and_named_templates() -> None:
 
 def test_suspended_templates() -> None:
     """Are the reference's."""
-    record, context = avro_record(make_event().fields), context_of(WireFormat.AVRO)
+    record, context = avro_record(), context_of(WireFormat.AVRO)
     template = context.templates.for_event(EventName("LOAN_REPAYMENT"))[0].id
 
     assert not check_equal(record, context, suspended=frozenset([(template, TemplateReason.MISSING_VALUE)]))
@@ -146,7 +146,7 @@ def test_events_without_a_template() -> None:
     """Are scanned too."""
     context = with_plans(make_context(make_template(events=("SAVINGS_DEPOSIT",)), encode=FORMATS[WireFormat.AVRO]))
 
-    assert not check_equal(avro_record(make_event().fields), context)
+    assert not check_equal(avro_record(), context)
 
 
 def test_streams_of_other_names() -> None:
@@ -209,14 +209,14 @@ def scanned(record: SourceRecord, context: MappingContext) -> bool:
 )
 def test_records_that_are_scanned(change: dict[str, Any], expected: bool) -> None:
     """Those with a frame alone."""
-    record = replace(avro_record(make_event().fields), **change)
+    record = replace(avro_record(), **change)
 
     assert expected == scanned(record, context_of(WireFormat.AVRO))
 
 
 def test_an_event_that_is_too_large() -> None:
     """Is not scanned."""
-    record = avro_record(make_event().fields)
+    record = avro_record()
     context = with_plans(make_context(encode=FORMATS[WireFormat.AVRO], max_event_bytes=len(record.value or b"") - 1))
 
     assert not scanned(record, context)
@@ -224,7 +224,7 @@ def test_an_event_that_is_too_large() -> None:
 
 def test_plans_are_of_one_context() -> None:
     """A context with other templates has other plans, whoever made it."""
-    record, context = avro_record(make_event().fields), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
     assert check_equal(record, context)
 
     other = replace(context, templates=make_context(make_template()).templates)
@@ -234,7 +234,7 @@ def test_plans_are_of_one_context() -> None:
 
 def test_a_context_other_than_it_was_scanned_with() -> None:
     """The plan is not for it."""
-    record, context = avro_record(make_event().fields), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
     source = make_source(record, context)
     other = with_plans(make_context(make_template(), encode=FORMATS[WireFormat.AVRO]))
 
@@ -247,7 +247,7 @@ def test_a_context_other_than_it_was_scanned_with() -> None:
 def test_many_schemas() -> None:
     """Each that is scanned takes memory, so of the first ones alone; the others are read."""
     writer = SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id]
-    record, context = avro_record(make_event().fields), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
     value = record.value or b""
     found = []
     for number in range(1, MAX_SCANNERS + 3):
@@ -273,7 +273,7 @@ def test_schemas_without_a_plan() -> None:
     """Are named with the reason, and tried once."""
     plans = EventPlans()
     context = make_context(plans=plans, encode=FORMATS[WireFormat.AVRO])
-    record = avro_record(make_event().fields)
+    record = avro_record()
     strange = replace(SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id], name="bank.Something")
 
     for _ in range(2):
@@ -303,7 +303,7 @@ def test_scanners_that_are_made_elsewhere() -> None:
         return started[-1][1]
 
     context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
-    record = avro_record(make_event().fields)
+    record = avro_record()
     assert not scanned(record, context)
     assert not scanned(record, context)
     ((make, future),) = started
@@ -322,7 +322,7 @@ def test_scanners_are_made_one_after_the_other() -> None:
         return started[-1][1]
 
     context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
-    first, second = avro_record(make_event().fields), avro_record(make_event("client-created").fields)
+    first, second = avro_record(), avro_record(make_event("client-created").fields)
     for _ in range(2):
         assert not scanned(first, context)
         assert not scanned(second, context)
@@ -346,7 +346,7 @@ def test_a_fault_of_ours_while_planning() -> None:
         return future
 
     context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
-    record = avro_record(make_event().fields)
+    record = avro_record()
     with pytest.raises(KeyError, match="planted"):
         decode_record(record, context, schema_of=schemas().local_schema)
 

@@ -160,7 +160,7 @@ def test_what_cannot_be_sent(
 
 def test_statuses() -> None:
     """Queued, Failed, and Discarded whatever its address."""
-    records = [avro_record(make_event().fields), avro_record(make_event(client__emailAddress=None).fields)]
+    records = [avro_record(), avro_record(make_event(client__emailAddress=None).fields)]
     statuses, seen = status_map(StatusSet.EXTENDED), []
     for rows in (TABLES["all"], TABLES["blocked"]):
         context = context_of(WireFormat.JSON, make_email(), reference=tables(rows), statuses=statuses)
@@ -177,7 +177,7 @@ def test_rows_that_change(form: WireFormat) -> None:
     rows: dict[Table, bytes] = {}
     reference = Reference(rows=lambda table, _key: rows.get(table), category_by_family={"loan_transaction": NTC})
     context = context_of(form, make_email(), reference=reference)
-    planned, record = with_plans_alone(context), avro_record(make_event().fields)
+    planned, record = with_plans_alone(context), avro_record()
     seen = set[bytes | None]()
     for number in [*range(12), 0, 11, 0]:
         rows.clear()
@@ -204,7 +204,7 @@ def test_rows_that_change(form: WireFormat) -> None:
 def test_past_operations(operation: PastOperation, form: WireFormat) -> None:
     """Each Message names its operation behind what is carried on; a reissued one has another id."""
     headers = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("correlation-id", b"c-1"))
-    record = avro_record(make_event().fields, headers=headers)
+    record = avro_record(headers=headers)
     context = context_of(
         form, make_email(), make_sms(category=NTC), operation=operation, reference=tables(TABLES["left"])
     )
@@ -220,7 +220,7 @@ def test_what_settings_and_templates_say() -> None:
         make_email("without-subject", subject=None),
         make_sms(attachments=[attached] * 2),
     ]
-    record = replace(avro_record(make_event().fields), timestamp_ms=-1)
+    record = replace(avro_record(), timestamp_ms=-1)
     for form in WireFormat:
         context = context_of(form, *templates, actor=Actor("UR-1111-2222-3333", "Bank", "/i"))
 
@@ -230,7 +230,7 @@ def test_what_settings_and_templates_say() -> None:
 @pytest.mark.parametrize("rows", [TABLES["all"], TABLES["blocked"]], ids=["created", "discarded"])
 def test_a_message_that_does_not_fit(rows: Mapping[Table, Any]) -> None:
     """The template fails, by the reference; with a byte more the plan writes it."""
-    record, template = avro_record(make_event().fields), make_email()
+    record, template = avro_record(), make_email()
     context = context_of(WireFormat.AVRO, template, reference=tables(rows))
     size = next(out.size_bytes for out in processed(record, context).outputs if out.topic == "notifications.messages")
     fits, too_large = (

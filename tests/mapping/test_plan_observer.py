@@ -17,24 +17,17 @@ from processor.mapping.event_plans import MAX_SCANNERS, EventPlans
 from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.scanned_event import EventScanner
 from processor.wire.schema import WriterSchema
-from tests.support.builders import (
-    EVENTS_TOPIC,
-    make_context,
-    make_event,
-    make_record,
-    make_template,
-    map_record,
-)
-from tests.support.planned import RecordedPlans, make_avro_record
+from tests.support.builders import EVENTS_TOPIC, make_context, make_event, make_record, make_template, map_record
+from tests.support.planned import RecordedReports, avro_record
 from tests.support.wire import SCHEMAS
 
 REPAYMENT = make_event()
 SCHEMA_ID = SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id
 
 
-def observed_context(*templates: Any, **fields: Any) -> tuple[MappingContext, RecordedPlans]:
+def observed_context(*templates: Any, **fields: Any) -> tuple[MappingContext, RecordedReports]:
     """A context with plans, and what is reported of them."""
-    observer = RecordedPlans()
+    observer = RecordedReports()
     return make_context(*templates, plans=EventPlans(observer=observer), **fields), observer
 
 
@@ -49,8 +42,8 @@ def test_a_planned_record_is_not_refused() -> None:
     context, observer = observed_context(make_template(), make_template("skips", target=Target.SAVINGS))
     only_skips = frozenset((TemplateId("skips"),))
 
-    assert MappingPath.PLAIN == path_of(make_avro_record(), context)
-    assert MappingPath.PLAIN == path_of(make_avro_record(), context, only=only_skips)
+    assert MappingPath.PLAIN == path_of(avro_record(), context)
+    assert MappingPath.PLAIN == path_of(avro_record(), context, only=only_skips)
     assert ([], [SCHEMA_ID]) == (observer.refusals, observer.ready)
 
 
@@ -61,17 +54,13 @@ LONG_NAME = {**REPAYMENT.fields["client"], "fullName": "x" * 300}
     ("record", "reason", "path"),
     [
         (make_record(REPAYMENT), PlanRefusal.FORM, MappingPath.REFERENCE),
-        (
-            replace(make_avro_record(), headers=(("content-type", b"avro/binary"),)),
-            PlanRefusal.FORM,
-            MappingPath.REFERENCE,
-        ),
-        (replace(make_avro_record(), value=b"{}"), PlanRefusal.FORM, None),
-        (replace(make_avro_record(), value=b"\x00\x00\x00\x00\x01\x00"), PlanRefusal.SCHEMA, None),
-        (replace(make_avro_record(), value=(make_avro_record().value or b"")[:-1]), PlanRefusal.RECORD, None),
-        (make_avro_record(client=LONG_NAME), PlanRefusal.RECORD, MappingPath.REFERENCE),
-        (make_avro_record(tenant="southbank"), PlanRefusal.CHECK, MappingPath.REFERENCE),
-        (replace(make_avro_record(), key=b"another"), PlanRefusal.CHECK, MappingPath.REFERENCE),
+        (avro_record(headers=(("content-type", b"avro/binary"),)), PlanRefusal.FORM, MappingPath.REFERENCE),
+        (replace(avro_record(), value=b"{}"), PlanRefusal.FORM, None),
+        (replace(avro_record(), value=b"\x00\x00\x00\x00\x01\x00"), PlanRefusal.SCHEMA, None),
+        (replace(avro_record(), value=(avro_record().value or b"")[:-1]), PlanRefusal.RECORD, None),
+        (avro_record(client=LONG_NAME), PlanRefusal.RECORD, MappingPath.REFERENCE),
+        (avro_record(tenant="southbank"), PlanRefusal.CHECK, MappingPath.REFERENCE),
+        (avro_record(key=b"another"), PlanRefusal.CHECK, MappingPath.REFERENCE),
     ],
     ids=["JSON", "header", "no frame", "unknown schema", "cut", "long text", "tenant", "key"],
 )
@@ -86,8 +75,8 @@ def test_records_that_are_refused(record: SourceRecord, reason: PlanRefusal, pat
 def test_what_is_scanned_ahead_is_refused_once() -> None:
     """When it is mapped."""
     context, observer = observed_context()
-    assert MappingPath.PLAIN == path_of(make_avro_record(), context)
-    wrong_key = replace(make_avro_record(), key=b"another")
+    assert MappingPath.PLAIN == path_of(avro_record(), context)
+    wrong_key = avro_record(key=b"another")
     assert context.plans is not None
 
     assert [None] == list(context.plans.scan_ahead([wrong_key], context))
@@ -101,9 +90,9 @@ def test_duplicates_and_records_without_a_value_are_no_refusals() -> None:
     context, observer = observed_context()
 
     assert MappingPath.REFERENCE == path_of(
-        make_avro_record(), context, duplicate_of=RecordPosition(EVENTS_TOPIC, 0, 0)
+        avro_record(), context, duplicate_of=RecordPosition(EVENTS_TOPIC, 0, 0)
     )
-    assert MappingPath.REFERENCE == path_of(replace(make_avro_record(), value=None), context)
+    assert MappingPath.REFERENCE == path_of(replace(avro_record(), value=None), context)
     assert [] == observer.refusals
 
 
@@ -111,7 +100,7 @@ def test_a_template_that_fails_refuses_the_event() -> None:
     """All templates of it are the reference's then."""
     strict = make_template("strict", body="{TRANSACTION_COMMENT}", strict=True)
     context, observer = observed_context(make_template(), strict)
-    record = make_avro_record(transaction={**REPAYMENT.fields["transaction"], "comment": None})
+    record = avro_record(transaction={**REPAYMENT.fields["transaction"], "comment": None})
 
     assert MappingPath.REFERENCE == path_of(record, context)
     assert [PlanRefusal.TEMPLATE] == observer.refusals
@@ -124,10 +113,10 @@ def test_a_suspended_template_refuses_its_own_events() -> None:
     def suspended(template: str) -> Suspended:
         return frozenset([(TemplateId(template), TemplateReason.MISSING_VALUE)])
 
-    assert MappingPath.PLAIN == path_of(make_avro_record(), context, suspended=suspended("another"))
+    assert MappingPath.PLAIN == path_of(avro_record(), context, suspended=suspended("another"))
     assert [] == observer.refusals
     (template,) = context.templates.templates
-    assert MappingPath.REFERENCE == path_of(make_avro_record(), context, suspended=suspended(template.id))
+    assert MappingPath.REFERENCE == path_of(avro_record(), context, suspended=suspended(template.id))
     assert [PlanRefusal.SUSPENDED] == observer.refusals
 
 
@@ -139,14 +128,14 @@ def test_schemas_whose_plan_is_made_elsewhere() -> None:
         started.append((make, Future()))
         return started[-1][1]
 
-    observer = RecordedPlans()
+    observer = RecordedReports()
     context = make_context(plans=EventPlans(start, observer=observer))
-    assert MappingPath.REFERENCE == path_of(make_avro_record(), context)
+    assert MappingPath.REFERENCE == path_of(avro_record(), context)
     assert ([PlanRefusal.PENDING], []) == (observer.refusals, observer.ready)
     ((make, future),) = started
     future.set_result(make())
 
-    assert MappingPath.PLAIN == path_of(make_avro_record(), context)
+    assert MappingPath.PLAIN == path_of(avro_record(), context)
     assert ([PlanRefusal.PENDING], [SCHEMA_ID]) == (observer.refusals, observer.ready)
 
 
@@ -156,12 +145,12 @@ def test_schemas_without_a_plan() -> None:
     reported = (SCHEMA_ID, "bank.Something is not a family of events")
     context, observer = observed_context()
     for _ in range(2):
-        decode_record(make_avro_record(), context, schema_of=lambda _id: strange)
+        decode_record(avro_record(), context, schema_of=lambda _id: strange)
     assert [PlanRefusal.SCHEMA] * 2 == observer.refusals
     assert ([reported], []) == (observer.refused_schemas, observer.ready)
 
     other = replace(context, templates=make_context(make_template()).templates)
-    decode_record(make_avro_record(), other, schema_of=lambda _id: strange)
+    decode_record(avro_record(), other, schema_of=lambda _id: strange)
 
     assert [reported] * 2 == observer.refused_schemas
 
@@ -169,10 +158,10 @@ def test_schemas_without_a_plan() -> None:
 def test_more_schemas_than_may_have_a_plan() -> None:
     """The records of the last one are refused for that."""
     context, observer = observed_context()
-    value = make_avro_record().value or b""
+    value = avro_record().value or b""
     writer: WriterSchema = replace(SCHEMAS.local[SCHEMA_ID], name="bank.Something")  # quickly refused
     for number in range(1, MAX_SCANNERS + 2):
-        framed = replace(make_avro_record(), value=b"\x00" + number.to_bytes(4, "big") + value[5:])
+        framed = replace(avro_record(), value=b"\x00" + number.to_bytes(4, "big") + value[5:])
         decode_record(framed, context, schema_of=lambda _id: writer)
 
     assert [PlanRefusal.SCHEMA] * MAX_SCANNERS + [PlanRefusal.SCHEMA_LIMIT] == observer.refusals

@@ -1,6 +1,7 @@
 """Scanned events: refused, or what `decode_record` makes of the record; each value and text as the reference has it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from functools import cache
@@ -15,7 +16,7 @@ from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.channel import ContentType
 from processor.domain.event import Event, SourceEvent
 from processor.domain.placeholders import PlaceholderType, placeholders_of
-from processor.domain.record import EventName, RecordPosition, SchemaId, SourceRecord
+from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.domain.template import FieldPath, NamedPlaceholder
 from processor.mapping.decode_record import decode_record
 from processor.mapping.scanned_event import EventScanner, ScannedEvent, TemplatesPlan
@@ -23,11 +24,10 @@ from processor.mapping.values import currency_of, money_text, text_of, value_at
 from processor.shipped import sample
 from processor.templates.text import parse
 from processor.wire.decode import event_from_json
-from processor.wire.encode import encode_event
 from processor.wire.framing import parse_frame
-from processor.wire.wire_format import WireFormat
-from tests.support.builders import EVENTS_TOPIC, TENANT, make_context
+from tests.support.builders import TENANT, make_context, make_record
 from tests.support.laws import examples
+from tests.support.planned import avro_record
 from tests.support.wire import SCHEMAS, events_of
 from tests.wire.test_decode_mutated import MUTATIONS, valid_avro
 
@@ -68,20 +68,11 @@ def scanner(family: str, time_zone: tzinfo = UTC) -> EventScanner:
     )
 
 
-def avro_record(fields: Any, key: str | None = None) -> SourceRecord:
-    """The record of an event; keyed as it should be, or by `key`."""
-    value, _ = encode_event(fields, SCHEMAS, format=WireFormat.AVRO)
-    return record_of(value, key)
-
-
-def record_of(value: bytes, key: str | None = None) -> SourceRecord:
+def record_of(value: bytes) -> SourceRecord:
     """With the ordering key of its event, if it has one."""
-    position = RecordPosition(EVENTS_TOPIC, 3, 17)
-    record = SourceRecord(position, 1_773_480_413_702, b"key", value)
-    if key is None:
-        decoded = decode_record(record, CONTEXT, schema_of=SCHEMAS.local_schema)
-        key = decoded.event.ordering_key if isinstance(decoded, SourceEvent) else "key"
-    return SourceRecord(position, 1_773_480_413_702, key.encode(), value)
+    record = make_record(value=value)
+    decoded = decode_record(record, CONTEXT, schema_of=SCHEMAS.local_schema)
+    return replace(record, key=decoded.event.ordering_key.encode()) if isinstance(decoded, SourceEvent) else record
 
 
 def check_equal(scanned: ScannedEvent | None, record: SourceRecord) -> bool:
@@ -193,16 +184,16 @@ def families() -> Iterator[tuple[str, bytes]]:
     ("changes", "key"),
     [
         ({"tenant": "southbank"}, None),
-        ({"client": None}, "8a8e867d5b1a4c0e9f3d2a7b6c1e4f01"),
-        ({}, "another"),
+        ({"client": None}, b"8a8e867d5b1a4c0e9f3d2a7b6c1e4f01"),
+        ({}, b"another"),
     ],
     ids=["another tenant", "no holder", "another key"],
 )
-def test_what_is_left_to_others(changes: dict[str, Any], key: str | None) -> None:
+def test_what_is_left_to_others(changes: dict[str, Any], key: bytes | None) -> None:
     """Records with an outcome of their own, or that are counted."""
     event = event_of(EventName("LOAN_REPAYMENT"))
 
-    assert scanner(event.family).scan(avro_record({**event.fields, **changes}, key)) is None
+    assert scanner(event.family).scan(avro_record(event.fields, key=key, **changes)) is None
 
 
 def test_the_schema_of_the_frame() -> None:

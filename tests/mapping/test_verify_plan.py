@@ -19,18 +19,18 @@ from processor.mapping.reference import Reference
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.mapping.verify_plan import Sample
 from tests.support.builders import make_context, make_email, make_event, make_template, map_record
-from tests.support.planned import RecordedPlans, avro_record, comparable
+from tests.support.planned import RecordedReports, avro_record, comparable
 
 ALL = Sample(1.0)
-RECORD = avro_record(make_event().fields)
+RECORD = avro_record()
 NOTE, OTHER = make_template("note"), make_template("other")
 
 
 def verified_context(
     *templates: Any, sample: Sample | None = ALL, **fields: Any
-) -> tuple[MappingContext, RecordedPlans]:
+) -> tuple[MappingContext, RecordedReports]:
     """A context whose planned events are verified, and what is reported of plans."""
-    observer = RecordedPlans()
+    observer = RecordedReports()
     context = make_context(*(templates or (NOTE, OTHER)), plans=EventPlans(observer=observer, sample=sample), **fields)
     return context, observer
 

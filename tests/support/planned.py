@@ -1,30 +1,32 @@
-"""Contexts with plans, and what a planned outcome has in common with the reference's."""
+"""Records and contexts for plans, and what a planned outcome has in common with the reference's."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from processor.domain.event import Event, SourceEvent
+from processor.domain.catalogue import ordering_key
+from processor.domain.event import Fields
 from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed
 from processor.domain.output_topics import OutputValue
-from processor.domain.record import Headers, RecordPosition, SchemaId, SourceRecord
+from processor.domain.record import Headers, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
-from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.plan_observer import PlanDifference, PlanRefusal
 from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
-from tests.support.builders import EVENTS_TOPIC, make_context, make_event, make_record, schemas
+from tests.support.builders import make_event, make_record, schemas
 
 
-def avro_record(fields: Any, *, key: bytes | None = None, headers: Headers = ()) -> SourceRecord:
-    """The record of a decoded event."""
+def avro_record(
+    fields: Fields | None = None, *, key: bytes | None = None, headers: Headers = (), **changes: Any
+) -> SourceRecord:
+    """The record of an event, a LOAN_REPAYMENT by default, in Avro by our schema.
+
+    `fields` is the decoded event, in which `changes` replace whole fields. `key`: its ordering key by default.
+    """
+    fields = {**(make_event().fields if fields is None else fields), **changes}
     value, _ = encode_event(fields, schemas(), format=WireFormat.AVRO)
-    position = RecordPosition(EVENTS_TOPIC, 3, 17)
-    record = SourceRecord(position, 1_773_480_413_702, key or b"key", value, headers)
-    if key is None:
-        decoded = decode_record(record, make_context(), schema_of=schemas().local_schema)
-        record = replace(record, key=decoded.ordering_key.encode())  # type: ignore[union-attr]
-    return record
+    key = ordering_key(fields["event"], fields).encode() if key is None else key
+    return make_record(value=value, key=key, headers=headers)
 
 
 def with_plans(context: MappingContext) -> MappingContext:
@@ -43,16 +45,9 @@ def with_plans_alone(context: MappingContext) -> MappingContext:
     return with_plans(replace(context, encode=_NoEncoder(context.schemas, **formats)))
 
 
-def make_avro_record(event: Event | None = None, **changes: Any) -> SourceRecord:
-    """The record of `event`, a LOAN_REPAYMENT by default, with these fields changed, in Avro with its ordering key."""
-    event = event or make_event()
-    value, _ = encode_event({**event.fields, **changes}, schemas(), format=WireFormat.AVRO)
-    return replace(make_record(event), value=value, headers=())
-
-
 @dataclass
-class RecordedPlans:
-    """A PlanObserver that keeps what it is told."""
+class RecordedReports:
+    """A PlanObserver that keeps what is reported."""
 
     refusals: list[PlanRefusal] = field(default_factory=list)
     ready: list[SchemaId] = field(default_factory=list)
@@ -100,8 +95,3 @@ def _of_message(created: CreatedMessage | PlannedMessage) -> tuple[Any, ...]:
 def is_planned(outcome: Outcome) -> bool:
     """Whether a plan has made a message of it."""
     return isinstance(outcome, Processed) and any(result.planned for result in outcome.results)
-
-
-def is_scanned(source: SourceEvent | Outcome) -> bool:
-    """Whether its record was scanned."""
-    return isinstance(source, SourceEvent) and type(source) is not SourceEvent
