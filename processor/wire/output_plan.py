@@ -32,9 +32,7 @@ class HoleKind(StrEnum):
     TIME = "TIME"
     BOOLEAN = "BOOLEAN"
     SYMBOL = "SYMBOL"  #: One of an enum's, as `encode_value` writes it.
-    WHOLE = (
-        "WHOLE"  #: An array, a map or a record, as `ValueEncoders.array`, `encode_value` or a `part_plan` writes it.
-    )
+    WHOLE = "WHOLE"  #: An array, map or record, as `ValueEncoders.array`, `encode_value` or a `part_plan` writes it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class OutputShape:
     """What is known of an output's fields before there is a value.
 
     A path has the names on the wire from the output inwards, joined by dots: `source.topic`. `constants` are values as
-    `output_fields.py` has them; what else is known of a constant is ignored, so that it may have been another's before.
+    `output_fields.py` has them; what else is known of a constant is ignored.
     """
 
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -100,14 +98,12 @@ NOTHING_KNOWN: Final = OutputShape()
 class OutputPlan:
     """An output, or a part of one, as constant bytes with holes between them; neighbouring constants are joined.
 
-    `frame` stands before the value. `drops_first_comma`: in JSON, no field is always there, so the object may begin
-    with `{,`; this comma is left out.
+    In Avro the first one has the frame of `output_plan`. `drops_first_comma`: in JSON, no field is always there, so the
+    object may begin with `{,`; this comma is left out.
     """
 
     type: Record | Map = field(repr=False)
-    frame: bytes
     wire_format: WireFormat
-    shape: OutputShape
     pieces: tuple[Piece, ...]
     drops_first_comma: bool
 
@@ -115,14 +111,6 @@ class OutputPlan:
     def holes(self) -> tuple[Hole, ...]:
         """In the order of the schema's fields."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Hole))
-
-    def with_shape(self, shape: OutputShape) -> "OutputPlan":
-        """The plan when more is known. ValueError as `output_plan`."""
-        return _plan(self.type, self.frame, self.wire_format, self.shape | shape)
-
-    def with_constants(self, constants: Mapping[str, Any]) -> "OutputPlan":
-        """The plan with more constants, by path. ValueError as `output_plan`."""
-        return self.with_shape(OutputShape(constants=constants))
 
     def writer(self) -> Write:
         """The function that fills the holes, in less than a microsecond. TypeError for another number of values,
@@ -168,7 +156,7 @@ def _plan(type_: Type, frame: bytes, wire_format: WireFormat, shape: OutputShape
         raise ValueError("only what has fields can be planned")  # noqa: TRY004  of a path
     pieces = _avro(fields) if wire_format is WireFormat.AVRO else _json_object(fields)
     drops_first_comma = wire_format is WireFormat.JSON and fields.may_begin_with_comma
-    return OutputPlan(fields.type, frame, wire_format, shape, tuple(_joined([frame, *pieces])), drops_first_comma)
+    return OutputPlan(fields.type, wire_format, tuple(_joined([frame, *pieces])), drops_first_comma)
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
