@@ -158,10 +158,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanProgram:
-    """`places` has each wanted path that leads to a value."""
+    """`places` has each wanted path that leads to a value. Slots are numbered from 0 in the order of a record's bytes; a
+    record that is kept has its slot before those of its values."""
 
     root: Node
-    slot_count: int
     places: Mapping[Path, Place]
 
 
@@ -179,7 +179,7 @@ def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> Scan
     except ContentError as error:
         raise NotPlannedError(error.detail) from error
     places = {path: place for path in wanted if (place := planner.place(path)) is not None}
-    return ScanProgram(root, planner.slot_count, places)
+    return ScanProgram(root, places)
 
 
 _LONG_LEAF: Final = Leaf(Form.LONG)

@@ -75,7 +75,7 @@ def leaf(form: StrEnum) -> Leaf:
 
 def without_expression(forms: Iterable[StrEnum]) -> set[str]:
     """The forms that the plain executor cannot scan."""
-    return _failing(forms, lambda form: plain_scan(ScanProgram(leaf(form), 1, {})))
+    return _failing(forms, lambda form: plain_scan(ScanProgram(leaf(form), {})))
 
 
 def without_value(forms: Iterable[StrEnum]) -> set[str]:
