@@ -6,36 +6,34 @@ A text is made of a slot's bytes at once where that is cheaper than by way of th
 from collections.abc import Callable, Mapping
 from datetime import date, tzinfo
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from processor.domain.placeholders import PlaceholderType
 from processor.mapping.plan_values import ReadText, ReadValue, first_of, give_none
 from processor.mapping.values import CURRENCY_DIGITS, DEFAULT_CURRENCY_DIGITS, text_of
 from processor.wire.scan_program import Form, Leaf, NotPlannedError, Path, ScanProgram
 from processor.wire.slot_values import (
-    LENGTH_IN_FRONT,
+    TEXT_FORMS,
     Slots,
     content_of_slot,
     read_long,
+    slot_reader,
     unscaled_of_slot,
     value_reader,
 )
 from processor.wire.value_encoders import avro_text
 
-T = TypeVar("T")
-
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 class ScannedValues:
-    """How values are read from the slots of one program, by their paths: those that it was made for. One that leads
-    nowhere gives None.
+    """How values are read from the slots of one program, by the paths that it was made for; any other gives None.
 
-    `time_zone` gives a timestamp its day.
+    An `EventValues` of `event_plan.py`.
     """
 
     def __init__(self, program: ScanProgram, *, time_zone: tzinfo, known: Mapping[Path, Any]) -> None:
-        """`known`: values that are the same in all events that are read."""
+        """`time_zone` gives a timestamp its day. `known`: values that are the same in all events that are read."""
         self._known = known
         self._program = program
         self._time_zone = time_zone
@@ -51,8 +49,8 @@ class ScannedValues:
     def utf8(self, path: Path) -> Callable[[Slots], bytes | None]:
         """Of a text: what `value` gives, in UTF-8."""
         place = self._program.places.get(path)
-        if place is not None and isinstance(place.source, Leaf) and place.source.form in LENGTH_IN_FRONT:
-            return _of_slot(place.source, content_of_slot)
+        if place is not None and isinstance(place.source, Leaf) and place.source.form in TEXT_FORMS:
+            return slot_reader(place.source.slot, content_of_slot)
         read = self.value(path)
         return lambda slots: None if (text := read(slots)) is None else str(text).encode()
 
@@ -90,8 +88,8 @@ class ScannedValues:
                 case PlaceholderType.DECIMAL, Form.DECIMAL:
                     return _decimal(source)
                 case PlaceholderType.DATE, Form.DATE:
-                    return _of_slot(source, _date_text)
-                case ((PlaceholderType.STRING | PlaceholderType.ENUM), _) if source.form in _TEXTS:
+                    return slot_reader(source.slot, _date_text)
+                case ((PlaceholderType.STRING | PlaceholderType.ENUM), _) if source.form in _STR_FORMS:
                     return self.value(path)
         return self._by_value(path, kind, currencies)
 
@@ -129,7 +127,7 @@ class ScannedValues:
         return text
 
     def _currency_digits(self, currencies: tuple[Path, ...]) -> Callable[[Slots], int]:
-        """The least digits behind the point that a currency has: that of the first of `currencies` with a code."""
+        """How many digits an amount has behind the point at least: of the first of `currencies` with a code."""
         places = [self._program.places.get(path) for path in currencies]
         sources = [place.source for place in places if place is not None]
         if not all(isinstance(source, Leaf) and source.form is Form.TEXT for source in sources):
@@ -147,20 +145,10 @@ class ScannedValues:
         return read_digits
 
 
+_STR_FORMS: Final = TEXT_FORMS | {Form.SYMBOL}
+"""Forms whose value is a str, which is its own text."""
+
 _DIGITS_OF_CODE: Final = {avro_text(code.encode()): digits for code, digits in CURRENCY_DIGITS.items()}
-
-_TEXTS: Final = frozenset((Form.TEXT, Form.KEY, Form.UUID, Form.TENANT, Form.CARD_TOKEN, Form.SYMBOL))
-
-
-def _of_slot(leaf: Leaf, read_raw: Callable[[bytes], T]) -> Callable[[Slots], T | None]:
-    assert leaf.slot is not None
-    slot = leaf.slot
-
-    def read(slots: Slots) -> T | None:
-        raw = slots[slot]
-        return None if raw is None else read_raw(raw)
-
-    return read
 
 
 @lru_cache(4096)  # events lie in the order of their dates, more or less
@@ -180,4 +168,4 @@ def _decimal(leaf: Leaf) -> ReadText:
         after = f".{fraction:0{scale}d}".rstrip("0") if fraction else ""
         return f"{sign}{whole}{after}"
 
-    return _of_slot(leaf, text)
+    return slot_reader(leaf.slot, text)

@@ -1,8 +1,8 @@
-"""Values of the slots that a scan has found. Pure."""
+"""Values of the slots that a scan has found, as `avro_reader` would read them. Pure."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from processor.wire.avro_binary import Cursor
 from processor.wire.scalars import EXACT, date_from_days, timestamp_from_micros
@@ -10,21 +10,23 @@ from processor.wire.scan_expressions import varint
 from processor.wire.scan_program import Default, Form, Leaf, Place
 from processor.wire.schema import DecimalBytes
 
+T = TypeVar("T")
+
 Slots = tuple[Any, ...]
 """By slot, the bytes of a value, its length in front of it where it has one; None: it, or a record around it, is
 missing."""
 
 
 def read_long(raw: bytes) -> int:
-    """A zig-zag number."""
+    """A zig-zag number, of any length."""
     number = 0
     for byte in reversed(raw):
         number = number << 7 | byte & 0x7F
     return number >> 1 ^ -(number & 1)
 
 
-LENGTH_IN_FRONT: Final = frozenset((Form.TEXT, Form.KEY, Form.UUID, Form.TENANT, Form.CARD_TOKEN))
-"""Forms of texts, and of what is written as one."""
+TEXT_FORMS: Final = frozenset((Form.TEXT, Form.KEY, Form.UUID, Form.TENANT, Form.CARD_TOKEN))
+"""Forms of texts, and of what is written as one: UTF-8 behind its length, which has two bytes from 64 on."""
 
 
 def content_of_slot(raw: bytes) -> bytes:
@@ -38,21 +40,16 @@ def text_of_slot(raw: bytes) -> str:
 
 
 def unscaled_of_slot(raw: bytes) -> int:
-    """A decimal's whole number."""
+    """A decimal without its point: 12.50 of scale 2 is 1250."""
     return int.from_bytes(raw[1:], "big", signed=True)
 
 
-VALUES: Final[Mapping[Form, Callable[[bytes], Any]]] = {  # form -> the value that `avro_reader` gives of a slot
+_VALUES: Final[Mapping[Form, Callable[[bytes], Any]]] = {  # form that is no text, decimal or symbol -> its value
     Form.BOOLEAN: lambda raw: raw == b"\x01",
     Form.INT: read_long,
     Form.LONG: read_long,
     Form.DATE: lambda raw: date_from_days(read_long(raw)),
     Form.TIMESTAMP: lambda raw: timestamp_from_micros(read_long(raw)),
-    Form.TEXT: text_of_slot,
-    Form.KEY: text_of_slot,
-    Form.UUID: text_of_slot,
-    Form.TENANT: text_of_slot,
-    Form.CARD_TOKEN: text_of_slot,
 }
 
 
@@ -63,17 +60,27 @@ def value_reader(place: Place) -> Callable[[Slots], Any]:
             value = _within(default, place.rest)
             return lambda _slots: value
         case Leaf() as leaf:
-            assert leaf.slot is not None, "a wanted value is kept"
-            return _text_reader(leaf.slot) if leaf.form in LENGTH_IN_FRONT else _of_slot(leaf.slot, _value_of(leaf))
+            return _text_reader(leaf.slot) if leaf.form in TEXT_FORMS else slot_reader(leaf.slot, _value_of(leaf))
         case source:
-            assert source.slot is not None, "a wanted value is kept"
             read = source.read
-            inner = _of_slot(source.slot, lambda raw: read(Cursor(raw)))
+            inner = slot_reader(source.slot, lambda raw: read(Cursor(raw)))
             return inner if not place.rest else lambda slots: _within(inner(slots), place.rest)
 
 
-def _text_reader(slot: int) -> Callable[[Slots], str | None]:
-    """`text_of_slot` of a slot, without a call."""
+def slot_reader(slot: int | None, value_of: Callable[[bytes], T]) -> Callable[[Slots], T | None]:
+    """What gives `value_of` the bytes in a slot, which every wanted value has; None where the value is missing."""
+    assert slot is not None, "a wanted value is kept"
+
+    def read(slots: Slots) -> T | None:
+        raw = slots[slot]
+        return None if raw is None else value_of(raw)
+
+    return read
+
+
+def _text_reader(slot: int | None) -> Callable[[Slots], str | None]:
+    """`slot_reader` with `text_of_slot`, which most values are read by: without the calls."""
+    assert slot is not None, "a wanted value is kept"
 
     def read(slots: Slots) -> str | None:
         raw: bytes | None = slots[slot]
@@ -92,21 +99,13 @@ def _value_of(leaf: Leaf) -> Callable[[bytes], Any]:
         case Form.SYMBOL:
             return {varint(index): symbol for index, symbol in enumerate(leaf.symbols)}.__getitem__
         case form:
-            return VALUES[form]
+            return _VALUES[form]
 
 
 def _decimal(type_: DecimalBytes) -> Callable[[bytes], Decimal]:
-    """`decimal_from_unscaled`; a scan accepts none of more digits."""
+    """As `decimal_from_unscaled`, without a check of the digits: a scan accepts none of more than the type has."""
     exponent = -type_.scale
     return lambda raw: Decimal(unscaled_of_slot(raw)).scaleb(exponent, EXACT)
-
-
-def _of_slot(slot: int, value_of: Callable[[bytes], Any]) -> Callable[[Slots], Any]:
-    def read(slots: Slots) -> Any:
-        raw = slots[slot]
-        return None if raw is None else value_of(raw)
-
-    return read
 
 
 def _within(value: Any, path: tuple[str, ...]) -> Any:
