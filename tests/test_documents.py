@@ -23,13 +23,13 @@ from processor import errors
 from processor.cli.main import exit_code, parser
 from processor.domain.advice import ADVICE, TEMPLATE_ADVICE
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
+from processor.domain.event import value_at
 from processor.domain.outcome import Processed
 from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.domain.template import template_set
 from processor.mapping.reference import InvalidRow, parse_row
-from processor.mapping.values import value_at
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
 from processor.templates.compile_conditions import OPERATORS

@@ -11,6 +11,17 @@ Fields = Mapping[str, Any]
 """A decoded Avro record: dict, list, str, int, bool, Decimal, date, aware UTC datetime or None, nested as declared."""
 
 
+def value_at(path: tuple[str, ...], fields: Fields | None) -> Any:
+    """The value that `path` leads to, `fields` themselves for an empty one; None when it, or a record on the way, is
+    missing."""
+    value: Any = fields
+    for step in path:
+        if value is None:
+            return None
+        value = value.get(step)
+    return value
+
+
 Identity = NewType("Identity", bytes)
 """What makes two records the same event, by `identity_of`. The producer repeats the id when it sends a fact again."""
 

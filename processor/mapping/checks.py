@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from processor.domain.catalogue import Target
 from processor.domain.channel import CHANNELS
-from processor.domain.event import Event
+from processor.domain.event import Event, value_at
 from processor.domain.ids import encoded_key
 from processor.domain.message import SkippedTemplate
 from processor.domain.operation import OperationId
@@ -19,7 +19,7 @@ from processor.mapping.conditions import first_false
 from processor.mapping.context import DraftRules
 from processor.mapping.recipient import KeyField, Recipient, holder_of, recipient_of
 from processor.mapping.reference import RecipientData, Reference
-from processor.mapping.values import Scope, value_at
+from processor.mapping.values import Scope
 
 
 @dataclass(kw_only=True)

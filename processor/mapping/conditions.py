@@ -10,19 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
+from processor.domain.event import value_at
 from processor.domain.placeholders import SECRETS, PlaceholderType
 from processor.domain.template import Condition, CustomField, Match, OperandType, Operator
 from processor.domain.text import nfc, quote
 from processor.mapping.format import day_of
-from processor.mapping.values import (
-    Scope,
-    currency_of,
-    custom_value,
-    custom_value_text,
-    text_of,
-    type_of,
-    value_at,
-)
+from processor.mapping.values import Scope, currency_of, custom_value, custom_value_text, text_of, type_of
 
 VALUE_LIMIT_CHARACTERS: Final = 64
 NO_VALUE: Final = "there is no value"

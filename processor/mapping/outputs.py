@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from processor.domain.channel import CHANNELS
-from processor.domain.event import Event, SourceEvent
+from processor.domain.event import Event, SourceEvent, value_at
 from processor.domain.ids import eid
 from processor.domain.message import Communicationmessage, MessageStatus, State, StreamEvent
 from processor.domain.notification import Notification
@@ -18,7 +18,6 @@ from processor.mapping.context import MappingContext
 from processor.mapping.draft import Draft, event_type, failed_template
 from processor.mapping.notification import initial_notification
 from processor.mapping.recipient import KeyField
-from processor.mapping.values import value_at
 
 REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
     "LOAN_REPAYMENT": ("transaction", "encodedKey"),

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final, Protocol
 
+from processor.domain.event import value_at
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import CustomField
-from processor.mapping.values import custom_field_value, text_of, value_at
+from processor.mapping.values import custom_field_value, text_of
 
 Slots = Any
 """What a scan keeps of one event. Opaque: only the functions that the same scan gave can read it."""
@@ -15,7 +16,7 @@ Slots = Any
 Path = tuple[str, ...]
 
 ReadValue = Callable[[Slots], Any]
-"""Gives a value as `mapping.values.value_at` does: str, Decimal, date, datetime, int, bool, list, dict or None."""
+"""Gives a value as `domain.event.value_at` does: str, Decimal, date, datetime, int, bool, list, dict or None."""
 
 ReadText = Callable[[Slots], str | None]
 """Gives a text as `mapping.values.text_of` writes it, not escaped; None: the value is missing."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from processor.domain.event import value_at
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.template import (
@@ -17,7 +18,7 @@ from processor.domain.template import (
 from processor.mapping.escape import EscapeError, escape, subject_line
 from processor.mapping.format import format_value
 from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS
-from processor.mapping.values import Scope, currency_of, custom_value, text_of, type_of, value_at
+from processor.mapping.values import Scope, currency_of, custom_value, text_of, type_of
 
 Placeholder = NamedPlaceholder | CustomFieldPlaceholder
 

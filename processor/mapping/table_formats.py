@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
 
+from processor.domain.event import value_at
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import EscapeContext
 from processor.mapping.escape import one_line
-from processor.mapping.values import text_of, value_at
+from processor.mapping.values import text_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,16 +36,6 @@ class Scope:
     time_zone: tzinfo
 
 
-def value_at(path: tuple[str, ...], fields: Mapping[str, Any]) -> Any:
-    """The value that `path` leads to; None when it, or a record on the way, is missing."""
-    value: Any = fields
-    for step in path:
-        if value is None:
-            return None
-        value = value.get(step)
-    return value
-
-
 def custom_value(field: CustomField, fields: Mapping[str, Any]) -> Any:
     """The value of a custom field; None when none of its keys has one.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+from processor.domain.event import value_at
 from processor.wire.avro_binary import Cursor
 from processor.wire.scalars import EXACT, date_from_days, timestamp_from_micros
 from processor.wire.scan_expressions import varint
@@ -57,14 +58,14 @@ def value_reader(place: Place) -> Callable[[Slots], Any]:
     """How the value of a wanted path is read from slots: as `avro_reader` gives it; None where it is missing."""
     match place.source:
         case Default(default):
-            value = _within(default, place.rest)
+            value = value_at(place.rest, default)
             return lambda _slots: value
         case Leaf() as leaf:
             return _text_reader(leaf.slot) if leaf.form in TEXT_FORMS else slot_reader(leaf.slot, _value_of(leaf))
         case source:
             read = source.read
             inner = slot_reader(source.slot, lambda raw: read(Cursor(raw)))
-            return inner if not place.rest else lambda slots: _within(inner(slots), place.rest)
+            return inner if not place.rest else lambda slots: value_at(place.rest, inner(slots))
 
 
 def slot_reader(slot: int | None, value_of: Callable[[bytes], T]) -> Callable[[Slots], T | None]:
@@ -106,11 +107,3 @@ def _decimal(type_: DecimalBytes) -> Callable[[bytes], Decimal]:
     """As `decimal_from_unscaled`, without a check of the digits: a scan accepts none of more than the type has."""
     exponent = -type_.scale
     return lambda raw: Decimal(unscaled_of_slot(raw)).scaleb(exponent, EXACT)
-
-
-def _within(value: Any, path: tuple[str, ...]) -> Any:
-    for step in path:
-        if value is None:
-            return None
-        value = value.get(step)
-    return value

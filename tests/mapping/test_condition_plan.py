@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS, FAMILIES
-from processor.domain.event import Fields
+from processor.domain.event import Fields, value_at
 from processor.domain.placeholders import placeholders_of
 from processor.domain.record import EventName
 from processor.domain.template import Condition, Match, OperandType, Operator
 from processor.mapping.condition_plan import ConditionPlanner
 from processor.mapping.conditions import OPERAND_TYPES, first_false
 from processor.mapping.recipient import holder_of
-from processor.mapping.values import Scope, value_at
+from processor.mapping.values import Scope
 from processor.templates.compile_conditions import OPERATORS, compile_condition
 from tests.support.builders import make_condition, make_event
 from tests.support.laws import examples

@@ -11,12 +11,13 @@ from itertools import product
 
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import ContentType
+from processor.domain.event import value_at
 from processor.domain.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
 from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
 from processor.domain.value_format import FormatFunction
 from processor.mapping.checks import case_of
 from processor.mapping.context import DraftRules
-from processor.mapping.values import custom_value, value_at
+from processor.mapping.values import custom_value
 from processor.templates.load import SHIPPED, LoadResult, read_templates, require_usable
 from processor.templates.samples import SampleRun
 from tests.support.builders import TENANT, schemas

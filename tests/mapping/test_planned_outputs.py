@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from processor.domain.channel import RecipientKind
-from processor.domain.event import SourceEvent
+from processor.domain.event import SourceEvent, value_at
 from processor.domain.message import Communicationmessage, MessageStatus, SkippedTemplate, StreamEvent
 from processor.domain.notification import Notification
 from processor.domain.outcome import TemplateResult
@@ -31,7 +31,6 @@ from processor.mapping.planned_outputs import (
 )
 from processor.mapping.recipient import KeyField, recipient_of
 from processor.mapping.reference import Reference
-from processor.mapping.values import value_at
 from processor.templates.load import SHIPPED
 from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import FIELDS, skipped_fields

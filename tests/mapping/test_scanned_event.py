@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.channel import ContentType
-from processor.domain.event import Event, SourceEvent
+from processor.domain.event import Event, SourceEvent, value_at
 from processor.domain.placeholders import PlaceholderType, placeholders_of
 from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.domain.template import FieldPath, NamedPlaceholder
 from processor.mapping.decode_record import decode_record
 from processor.mapping.scanned_event import EventScanner, ScannedEvent, TemplatesPlan
-from processor.mapping.values import currency_of, money_text, text_of, value_at
+from processor.mapping.values import currency_of, money_text, text_of
 from processor.shipped import sample
 from processor.templates.text import parse
 from processor.wire.decode import event_from_json

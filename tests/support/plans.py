@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS, FAMILIES
-from processor.domain.event import Event, Fields
+from processor.domain.event import Event, Fields, value_at
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName
@@ -15,7 +15,7 @@ from processor.domain.template import FieldPath
 from processor.mapping.draft import Draft
 from processor.mapping.draft_plan import PlannedDraft
 from processor.mapping.plan_values import Path, ReadText, ReadValue
-from processor.mapping.values import currency_of, text_of, value_at
+from processor.mapping.values import currency_of, text_of
 from processor.wire.schema import Map
 from tests.support.wire import SCHEMAS, events_of, values
 

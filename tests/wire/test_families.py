@@ -10,11 +10,11 @@ import pytest
 from processor.domain.catalogue import EVENTS, FAMILIES, Target
 from processor.domain.channel import ContentType
 from processor.domain.diagnostic import Diagnostic
+from processor.domain.event import value_at
 from processor.domain.message import State
 from processor.domain.outcome import Processed
 from processor.domain.placeholders import placeholders_of
 from processor.domain.record import EventName
-from processor.mapping.values import value_at
 from processor.shipped import sample
 from processor.templates.load import read_templates
 from tests.support.builders import TENANT, make_context, make_event, make_record, make_template, map_record, schemas
