@@ -39,17 +39,18 @@ class Plans(Protocol):
     """What maps ordinary events without making their values (`event_plans.py`)."""
 
     def scan(self, record: SourceRecord, context: "MappingContext", *, schema_of: SchemaOf) -> SourceEvent | None:
-        """The event of `record`; None: refused, it has to be read."""
+        """The event of `record`; None: refused, the reference has to read it."""
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
-        """The events of records that `scan` may be left out for; never blocks, and raises nothing."""
+        """The events of those records that can be scanned at once; None: `scan` has to be called. Never blocks, and
+        raises nothing."""
 
     @property
     def sample(self) -> Sample | None:
         """The records that are mapped by the reference too; None: none of them."""
 
     def refuse(self, reason: PlanRefusal) -> None:
-        """Report that a record is mapped by the reference, whatever `scan` gave."""
+        """Report that a record is mapped by the reference, though `scan` may have given its event."""
 
     def refuse_difference(self, difference: PlanDifference) -> None:
         """The same of a record of the sample of which a plan made something else than the reference."""

@@ -28,10 +28,10 @@ from processor.mapping.recipient import KeyField
 from processor.mapping.scanned_event import ScannedEvent
 from processor.wire.encode import HEADERS
 from processor.wire.output_plan import OutputPlan
-from processor.wire.value_encoders import ENCODERS, ValueEncoders
+from processor.wire.value_encoders import ENCODERS
 
 Holes = tuple[Any, ...]
-"""What the holes of an event's outputs take, encoded, in the order of _INDEXES; None for what it does not have."""
+"""What stands in the outputs of one event and template, encoded, in the order of _PATHS; None for what it lacks."""
 
 _WriteOutput = Callable[[Holes], bytes]
 _Fill = Callable[[bytes | None], bytes]
@@ -41,7 +41,7 @@ _Variant = tuple[KeyField | None, str | None, FailureReason | None]
 _OWN: Final = ("body", "encodedKey", "destination", "failureCause", "subject", "lookupMissing", "clientKey")
 _SHARED: Final = ("at", "eventId", "source.topic", "source.partition", "source.offset", "correlationId")
 _PATHS: Final = (*_OWN, *_SHARED, "loanAccountKey", "repaymentKey")
-_SAME: Final = {  # path -> the one that is never there with it, or always has the same value
+_SAME: Final = {  # path -> the one by which it is filled: they are never there both, or always equal
     "groupKey": "clientKey",
     "userKey": "clientKey",
     "creationDate": "at",
@@ -50,11 +50,11 @@ _SAME: Final = {  # path -> the one that is never there with it, or always has t
 }
 _INDEXES: Final = {path: index for index, path in enumerate(_PATHS)}
 _FILLED: Final = frozenset(("correlationId", "repaymentKey"))
-"""Nullable ones that are filled once an event, for all of its templates."""
+"""Nullable ones that are filled once an event, for all of its templates; the others are filled for each output."""
 
 
 class EventValues(PlanValues, Protocol):
-    """Those of whole events."""
+    """PlanValues that give texts as outputs take them, too."""
 
     def utf8(self, path: Path) -> Callable[[Slots], bytes | None]:
         """A text that `path` leads to, in UTF-8."""
@@ -76,7 +76,7 @@ class EventPlan:
     def map_templates(
         self, source: ScannedEvent, templates: Sequence[Template], context: MappingContext, *, propagated: Headers
     ) -> list[TemplateResult] | None:
-        """As TemplatesPlan. `propagated` as for `create_message`."""
+        """As TemplatesPlan has it. `propagated` as for `create_message`."""
         if context is not self._context:
             return None
         results = []
@@ -107,7 +107,7 @@ class EventPlan:
         *,
         propagated: Headers,
     ) -> OutRecord | None:
-        """As TemplatesPlan."""
+        """As TemplatesPlan has it."""
         return self._decision.write(source, skipped, propagated=propagated) if context is self._context else None
 
 
@@ -125,8 +125,8 @@ class _SharedHoles:
         self._fills: tuple[_Fill, _Fill | None] | None = None
 
     def of(self, source: ScannedEvent, template: Template) -> Holes:
-        """From _SHARED on. `template` makes a message of the event: another may have no outputs to be planned, as an
-        inactive one of a stream without a topic."""
+        """The values from those of _SHARED on, to the end of Holes. `template` makes a message of the event: another may
+        have no outputs to be planned, as an inactive one of a stream without a topic."""
         encoders, slots, position = self._encoders, source.slots, source.record.position
         place = self._places.get(position.partition)
         if place is None:
@@ -188,13 +188,13 @@ class _TemplatePlan:
         """The message of a draft, and its records; None: refused, one of them does not fit."""
         write_message, write_status = self._writers_of(draft, source)
         encoders, partition, missing = self._encoders, source.record.position.partition, draft.missing
-        key, body = draft.key.encode(), draft.body.encode()
+        key, body, text_or_null = draft.key.encode(), draft.body.encode(), encoders.text_or_null
         holes: Holes = (
             encoders.text(body),
             key,
-            None if self._stream is not None else _text(draft.destination, encoders),
-            _text(draft.failure_cause, encoders),
-            _text(draft.subject, encoders),
+            None if self._stream is not None else text_or_null(draft.destination),
+            text_or_null(draft.failure_cause),
+            text_or_null(draft.subject),
             encoders.array([encoders.text(part.encode()) for part in missing]) if missing else self._none_missing,
             None if draft.recipient_key is None else draft.recipient_key.encode(),
             *shared,
@@ -229,7 +229,7 @@ class _TemplatePlan:
         if writers is None:
             known = MessageVariant(key_field=variant[0], account_kind=variant[1], failure=variant[2])
             args = self._template, self._event, self._context, known, self._context.encode.output_format
-            writers = self._writers[variant] = _writer(message_plan(*args)), _writer(status_plan(*args))
+            writers = self._writers[variant] = _write_holes(message_plan(*args)), _write_holes(status_plan(*args))
         return writers
 
     def discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
@@ -258,10 +258,6 @@ class _StreamPlan:
         return OutRecord(self.topic.name, partition, source.record.key, value, _joined(propagated, self._added))
 
 
-def _text(text: str | None, encoders: ValueEncoders) -> bytes | None:
-    return None if text is None else encoders.text(text.encode())
-
-
 def _joined(propagated: Headers, added: Headers) -> Headers:
     return (*propagated, *added) if propagated else added
 
@@ -270,8 +266,8 @@ def _fits(output: OutRecord, topic: OutputTopic) -> bool:
     return output.size_bytes <= topic.limit_bytes
 
 
-def _writer(plan: OutputPlan) -> _WriteOutput:
-    """What fills the holes of a plan, each by its path."""
+def _write_holes(plan: OutputPlan) -> _WriteOutput:
+    """As `OutputPlan.filler`, from Holes instead of a dict, which would take longer to make for each message."""
     write = plan.writer()
     indexes = [_INDEXES[_SAME.get(hole.path, hole.path)] for hole in plan.holes]
     if all(hole.null is None or hole.path in _FILLED for hole in plan.holes):

@@ -23,15 +23,15 @@ from processor.wire.scan_program import NotPlannedError, Path
 from processor.wire.schema import SchemaOf, WriterSchema
 
 MAX_SCANNERS: Final = 32
-"""Of writers' schemas that are scanned, each with some megabytes of expressions; records of further ones are read."""
-
+"""How many writers' schemas are scanned: each takes some megabytes of expressions. Records of further ones are mapped
+by the reference."""
 
 Start = Callable[[Callable[[], EventScanner]], "Future[EventScanner]"]
-"""Begins to make a scanner."""
+"""Calls a function, possibly in another thread; the future gets what it returns or raises."""
 
 
 def make_at_once(make: Callable[[], EventScanner]) -> "Future[EventScanner]":
-    """Blocks until it is made."""
+    """A Start that blocks until the scanner is made."""
     future: Future[EventScanner] = Future()
     try:
         future.set_result(make())
@@ -49,8 +49,8 @@ class EventPlans:
     def __init__(
         self, start: Start = make_at_once, *, observer: PlanObserver | None = None, sample: Sample | None = None
     ) -> None:
-        """`start` may make scanners in other threads, one after the other; the records of a schema are refused until
-        its own is there. `sample`: the records that are verified."""
+        """`start` is called for one scanner after the other; the records of a schema are refused until its own is made.
+        `sample`: which records the reference reads and maps, too; None: none of them."""
         self._start = start
         self._observer = observer or Unobserved()
         self.sample = sample
@@ -60,8 +60,11 @@ class EventPlans:
         self.refused_schemas: dict[SchemaId, str] = {}
 
     def scan(self, record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf) -> ScannedEvent | None:
-        """The event of `record`; None: refused, `decode_record` says what becomes of it. May block in `schema_of`,
-        whose UnavailableError it raises, and raises once what a fault of ours raises while a scanner is made."""
+        """The event of `record`; None: refused, and the reference says what becomes of it.
+
+        Blocks as `schema_of` does, whose UnavailableError it raises. Raises, once, what was raised while a scanner was
+        made, which is a bug; the records of that schema are refused from then on.
+        """
         value = record.value
         if value is None or not _may_be_scanned(record, value, context):
             self.refuse(PlanRefusal.FORM)
@@ -84,11 +87,11 @@ class EventPlans:
         return scanned
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
-        """What `scan` gives of each of these records, where the scanner of its schema is there and it is not verified;
-        else None, and what comes of the record is left to `scan`, an error of ours too. Never blocks."""
-        return [self._scan_known(record, context) if context is self._context else None for record in records]
+        """The event of each record whose scanner is made, and which is not verified. None: `scan` has to be called,
+        which reports why a record is refused, and raises. Never blocks, and raises nothing."""
+        return [self._scan_if_ready(record, context) if context is self._context else None for record in records]
 
-    def _scan_known(self, record: SourceRecord, context: MappingContext) -> ScannedEvent | None:
+    def _scan_if_ready(self, record: SourceRecord, context: MappingContext) -> ScannedEvent | None:
         value = record.value
         scanner = None if value is None else self._scanners.get(value[:FRAME_BYTES])
         if scanner is None or value is None or not _may_be_scanned(record, value, context):
@@ -97,7 +100,7 @@ class EventPlans:
             return None
         try:
             return scanner.scan(record)
-        except Exception:  # it is raised again, by the one that says of which record it is
+        except Exception:  # `scan` raises it again, when it is known of which record it is
             return None
 
     def refuse(self, reason: PlanRefusal) -> None:
@@ -121,7 +124,7 @@ class EventPlans:
         return None
 
     def _find_scanner(self, frame: bytes, context: MappingContext, schema_of: SchemaOf) -> EventScanner | PlanRefusal:
-        """The scanner of a schema that is met for the first time, or was not ready yet."""
+        """The scanner of a schema that is met for the first time, or was not ready yet; else why it has none now."""
         if frame in self._scanners:
             return PlanRefusal.SCHEMA
         if self._pending is None:
@@ -179,7 +182,7 @@ def wanted_paths(writer: WriterSchema, context: MappingContext) -> frozenset[Pat
 
 
 class _WantedValues:
-    """Notes what is asked for; what it gives is never called."""
+    """An EventValues that notes the paths of what a plan reads; the functions that it gives are never called."""
 
     def __init__(self) -> None:
         self.paths: set[Path] = set()
@@ -200,13 +203,13 @@ class _WantedValues:
 
 
 def _may_be_scanned(record: SourceRecord, value: bytes, context: MappingContext) -> bool:
-    """Whether it has a frame, and room, and no header that says otherwise."""
+    """Whether it has a frame and no more bytes than an event may, and no header says that it is read otherwise."""
     if not FRAME_BYTES < len(value) <= context.max_event_bytes or value[0] != 0:
         return False
     return not record.headers_error and not (record.headers and any(map(_says_otherwise, record.headers)))
 
 
 def _says_otherwise(header: tuple[str, bytes | None]) -> bool:
-    """Whether a header says how the value is to be read."""
+    """Whether a header says how the value is to be read, so that the frame does not."""
     name, _ = header
     return name == GUID_HEADER or name.lower() == "content-type"

@@ -37,7 +37,7 @@ class PlanDifference:
 
 
 class PlanObserver(Protocol):
-    """Is told what becomes of plans."""
+    """Gets what is reported of plans, in the thread that maps."""
 
     def refused(self, reason: PlanRefusal) -> None:
         """A record is mapped by the reference."""

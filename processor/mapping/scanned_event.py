@@ -35,6 +35,7 @@ _ENVELOPE: Final[tuple[Path, ...]] = (("eventId",), ("event",), ("occurredAt",),
 _HOLDERS: Final[tuple[Path, ...]] = (("client", "encodedKey"), ("group", "encodedKey"))
 
 Rule = Callable[[EventName, Slots], bool]
+"""Whether the values of an event of this name do not contradict each other."""
 
 
 class TemplatesPlan(Protocol):
@@ -58,7 +59,7 @@ class TemplatesPlan(Protocol):
 
 
 class ScannedEvent(SourceEvent):
-    """A source event of which the slots were found, and `plan` maps them. Its record has the right key."""
+    """A source event of which the slots were found, and `plan` maps them. Its record has the right key and tenant."""
 
     # Those of a SourceEvent that each step reads are attributes, which takes less time than a property.
     __slots__ = ("_scanner", "id", "name", "slots", "time_ms")
@@ -77,7 +78,7 @@ class ScannedEvent(SourceEvent):
 
     @property
     def event(self) -> Event:
-        """With all its values, which are read at each use."""
+        """With all its values. Each use reads them again, by the reference."""
         return self._scanner.read_event(self.record)
 
     @property
@@ -191,7 +192,7 @@ _RULE_PATHS: Final[Mapping[str, tuple[Path, ...]]] = {  # family with rules besi
 
 
 def _rule_of(family: Family, values: ScannedValues) -> Rule:
-    """Whether the fields of an event do not contradict each other, as `check_event` has it."""
+    """The rule of a family, as `check_event` has it."""
     if family.holder not in (Holder.CLIENT_OR_GROUP, Holder.AT_MOST_ONE):
         return lambda _name, _slots: True  # the schema says all of it
     client, group = map(values.value, _HOLDERS)

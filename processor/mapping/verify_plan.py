@@ -24,8 +24,8 @@ _OUTPUT_PARTS: Final = ("partition", "key", "value", "headers")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A `share` (0 to 1) of all offsets, the same ones for each partition and each time; evenly spread, whatever is
-    repeated in the topic."""
+    """A `share` (0 to 1) of all offsets, the same ones in each partition and each time; spread evenly, so that none of
+    several kinds of events that take turns in a topic is left out."""
 
     share: float
     _end: int = field(init=False, repr=False)
@@ -56,7 +56,7 @@ def outcome_differences(planned: Processed, reference: Processed) -> tuple[tuple
     of_record = [
         part
         for name in ("decision", "dead_letter")
-        for part in _differing_outputs(_one(getattr(planned, name)), _one(getattr(reference, name)))
+        for part in _differing_outputs(_present(getattr(planned, name)), _present(getattr(reference, name)))
     ]
     templates = tuple(template for template in by_template if template is not None)
     return templates, tuple(dict.fromkeys([*chain.from_iterable(by_template.values()), *of_record]))
@@ -70,7 +70,7 @@ def _template_of(result: TemplateResult) -> TemplateId | None:
     return None if of is None else of.templateId
 
 
-def _one(output: OutRecord | None) -> tuple[OutRecord, ...]:
+def _present(output: OutRecord | None) -> tuple[OutRecord, ...]:
     return () if output is None else (output,)
 
 
