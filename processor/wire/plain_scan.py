@@ -1,4 +1,4 @@
-"""Runs scan programs with regular expressions. Pure.
+"""Runs scan programs with regular expressions (`scan_expressions.py`). Pure.
 
 Values of a known form that stand behind each other are one expression; an array or a map, and a record with one in it,
 are steps between two.
@@ -34,12 +34,15 @@ _Step = Callable[[bytes, int, list[Any]], int]
 """Adds slots, and gives the index behind what it has read; -1: refused."""
 
 _REFUSED: Final = -1
-_FEW_ENTRIES: Final = 8
+_MAX_JOINED_ENTRIES: Final = 8  # of a map, by one expression: each number of entries has its own, which grows with it
 
 
 def plain_scan(program: ScanProgram) -> Scan:
-    """The program as a function. To make it takes a tenth of a second, as expressions are compiled; those of arrays and
-    maps are when a record has the first of so many items. It raises nothing."""
+    """The program as a function, which raises nothing.
+
+    Takes a tenth of a second, to compile expressions; those of arrays and maps are compiled when the first record comes
+    that has so many items.
+    """
     run = _steps(program.root)
 
     def scan(data: bytes, at: int) -> Slots | None:
@@ -70,7 +73,7 @@ def _steps(node: Node) -> _Step:
 
 
 def _parts(node: Node) -> Iterable[_Step]:
-    """Consecutive nodes that expressions can read are one step."""
+    """The steps of a node. Consecutive nodes that expressions can read are one."""
     pending: list[Node] = []
     for part in flatten(node):
         if is_expression(part):
@@ -181,7 +184,7 @@ def _choice_step(choice: Choice) -> _Step:
 def _value_step(
     node: Items | Entries | Whole, find_end: Callable[[bytes, int], int] = lambda _data, _at: _REFUSED
 ) -> _Step:
-    """A value up to where `find_end` finds its end; where that refuses it, what reads the value does."""
+    """A value up to the end that `find_end` gives; where that refuses it, up to where `node.read` has read it."""
     read, is_kept = node.read, node.slot is not None
 
     def step(data: bytes, at: int, found: list[Any]) -> int:
@@ -196,7 +199,7 @@ def _value_step(
 
 
 def _items_step(items: Items) -> _Step:
-    """Items by their expression; where one of them is refused, or texts are not ASCII, by what reads the values."""
+    """Items by one expression; where it refuses one of them, or has a text that is not ASCII, by `items.read`."""
 
     @cache
     def match_of(count: int, texts: Texts) -> Callable[[bytes, int], re.Match[bytes] | None]:
@@ -224,7 +227,7 @@ def _match_nothing(_data: bytes, _at: int) -> None:
 
 def _entries_step(entries: Entries) -> _Step:
     """Entries whose keys are different: all by one expression where they are few and short, else one by one; where one
-    is refused, by what reads the values."""
+    is refused, by `entries.read`."""
 
     @cache
     def match_all_of(count: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
@@ -235,8 +238,8 @@ def _entries_step(entries: Entries) -> _Step:
         return re.compile(entry_expression(entries), re.DOTALL).match
 
     def find_end(data: bytes, at: int) -> int:
-        count = data[at] >> 1 if at < len(data) and not data[at] & 1 else _FEW_ENTRIES + 1
-        matched = match_all_of(count)(data, at) if count <= _FEW_ENTRIES else None
+        count = data[at] >> 1 if at < len(data) and not data[at] & 1 else _MAX_JOINED_ENTRIES + 1
+        matched = match_all_of(count)(data, at) if count <= _MAX_JOINED_ENTRIES else None
         if matched is None:
             return _end_of_entries(data, at, match_entry())
         keys = matched.groups()
@@ -246,6 +249,7 @@ def _entries_step(entries: Entries) -> _Step:
 
 
 def _end_of_entries(data: bytes, at: int, match_entry: Callable[[bytes, int], re.Match[bytes] | None]) -> int:
+    """The index behind a map that is one block, entry by entry; -1: refused."""
     if at >= len(data) or data[at] & 0x81:
         return _REFUSED
     count, at = data[at] >> 1, at + 1
@@ -280,6 +284,7 @@ def _kept_step(kept: Kept) -> _Step:
 
 
 def _read_past(read: Callable[[Cursor], Any], data: bytes, at: int) -> int:
+    """The index behind a value that the reference reads; -1: it is invalid."""
     cursor = Cursor(data, at)
     try:
         read(cursor)
@@ -289,6 +294,7 @@ def _read_past(read: Callable[[Cursor], Any], data: bytes, at: int) -> int:
 
 
 def _slot_count(node: Node) -> int:
+    """How many slots a node has: so many are None where a record that may be missing is."""
     match node:
         case Group():
             return sum(map(_slot_count, node.nodes))

@@ -18,8 +18,8 @@ from processor.wire.schema import DecimalBytes
 
 
 def _lengths(first: int, last: int, content: Callable[[int], bytes]) -> Iterable[bytes]:
-    """An alternative for each length in bytes, with the length in front: zig-zag, in one byte up to 63, in two above
-    that."""
+    """An alternative for each number of bytes from `first` to `last`, with the length in front: zig-zag, in one byte up
+    to 63, else in two, of which the second is looked at first."""
     for length in range(first, min(last, 63) + 1):
         yield re.escape(bytes([2 * length])) + content(length)
     for second in range(1, 1 + (2 * last >> 7)):
@@ -98,7 +98,7 @@ _NOTHING: Final = b"(?!)"
 
 
 def _choice(choice: Choice, value: bytes | None) -> bytes:
-    """`value`: of a value that is not null; None where it is refused."""
+    """`value` is the expression of a value that is not null; None: no such value is accepted."""
     null_byte, value_byte = map(re.escape, branch_bytes(choice))
     alternatives = [null_byte] if choice.accepts_null else []
     if value is not None:
@@ -107,12 +107,12 @@ def _choice(choice: Choice, value: bytes | None) -> bytes:
 
 
 def branch_bytes(choice: Choice) -> tuple[bytes, bytes]:
-    """Of null and of the value."""
+    """The byte that stands before null, and the one that stands before the value."""
     return bytes([2 * choice.null_index]), bytes([2 * (1 - choice.null_index)])
 
 
 def _max_decimal_bytes(type_: DecimalBytes) -> int:
-    """So many bytes hold no number of more digits than the type has."""
+    """How many bytes a decimal may have: whatever is in them is no number of more digits than the type has."""
     return max(count for count in range(1, 64) if count == 1 or 2 ** (8 * count - 1) < 10**type_.precision)
 
 
@@ -129,7 +129,8 @@ def varint(number: int) -> bytes:
 class Expression:
     """`pattern`, to be compiled with DOTALL, and what is in its groups, by their numbers.
 
-    `kept`: the slots, in their order. `texts` have to be UTF-8, `tokens` card tokens; each has its length in front.
+    `kept` are the slots, in their order. `texts` have to be UTF-8, `tokens` card tokens, which is still to be checked;
+    each has its length in front.
     """
 
     pattern: bytes
@@ -162,6 +163,8 @@ def expression(nodes: Iterable[Node], texts: Texts) -> Expression:
 
 @dataclass(slots=True)
 class _Writer:
+    """Writes one expression, and keeps the numbers of its groups."""
+
     accepted: Texts
     groups: int = 0
     kept: list[int] = field(default_factory=list)
@@ -215,24 +218,28 @@ def flatten(node: Node) -> Iterator[Node]:
 
 
 def items_expression(items: Items, count: int, texts: Texts) -> bytes | None:
-    """So many items and the end behind them, where their texts are ASCII; None where an item takes steps."""
+    """`count` items of an array and its end, where their texts are ASCII; None where an item takes steps.
+
+    Not its count: the caller has read it.
+    """
     item = _passed(items.item, texts)
     return None if item is None else b"(?:%b){%d}\x00" % (item, count)
 
 
 def entries_expression(entries: Entries, count: int) -> bytes:
-    """A map of so many entries, with their count and the end, where keys and texts are short and texts ASCII. The keys
-    are groups."""
+    """A map of `count` entries, its count and its end with them, where keys and texts have 63 bytes at most, and texts
+    are ASCII. The groups are the keys, with their lengths in front."""
     entry = b"(%b)%b" % (_TEXTS[Texts.SHORT], _values(entries, Texts.SHORT, keeps_text=False))
     return b"%b%b%b" % (re.escape(bytes([2 * count])), entry * count, b"\x00" if count else b"")
 
 
 def entry_expression(entries: Entries) -> bytes:
-    """One entry. Its key is a group, and so is its value in each branch where it is a text."""
+    """One entry of a map. Its key is a group, and so is its value in each branch that is a text."""
     return b"(%b)%b" % (_TEXTS[Texts.ALL], _values(entries, Texts.ALL, keeps_text=True))
 
 
 def _values(entries: Entries, texts: Texts, *, keeps_text: bool) -> bytes:
+    """The value of an entry, with its branch of the union in front. `keeps_text` as in `_passed`."""
     alternatives = []
     for index, branch in enumerate(entries.branches):
         value = None if branch is None else _passed(branch, texts, keeps_text=keeps_text)
@@ -242,8 +249,8 @@ def _values(entries: Entries, texts: Texts, *, keeps_text: bool) -> bytes:
 
 
 def _passed(node: Node, texts: Texts, *, keeps_text: bool = False) -> bytes | None:
-    """The expression of a node whose texts are ASCII, as nobody looks at them again; with `keeps_text` a text is a
-    group, of a node that is one at most. None: it takes steps."""
+    """The expression of a node of which nothing is kept. Its texts are ASCII, as nobody checks them again; with
+    `keeps_text` a node that is itself a text is a group, of any bytes. None: it takes steps."""
     match node:
         case Leaf(form=Form.CARD_TOKEN):
             return _NOTHING

@@ -42,7 +42,7 @@ Path = tuple[str, ...]
 
 
 class NotPlannedError(Exception):
-    """There is no program for these schemas; `str(error)` says why, in the words of a schema."""
+    """There is no program for these schemas; `str(error)` says why, naming fields and types of the schemas."""
 
 
 class Form(StrEnum):
@@ -68,8 +68,8 @@ class Form(StrEnum):
 class Leaf:
     """One value. `slot`: where it is kept, with its length in front where it has one; None: it is only checked.
 
-    `decimal` and `symbols` (of the writer's enum, as the reader calls them, None where it does not know them) are of
-    those forms; `size_bytes` is of FIXED.
+    `decimal` is the type of a DECIMAL, `size_bytes` the size of a FIXED. `symbols` are those of the writer's enum, of a
+    SYMBOL, as the reader calls them; None for one that it does not know.
     """
 
     form: Form
@@ -89,7 +89,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """A union of two of which one is null. `null_index`: which; `accepts_null` or not; `value`: None refuses it."""
+    """A union of null, its branch `null_index` (0 or 1), and a `value`. None, or null where `accepts_null` is false: a
+    record that has this branch is refused."""
 
     null_index: int
     accepts_null: bool
@@ -98,7 +99,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Items:
-    """An array. `read` makes its list, also where the program of an item refuses one. `slot` has all of its bytes."""
+    """An array. `read` makes its list, also where the program of an `item` refuses one. `slot` has all of its bytes."""
 
     item: "Node"
     read: Read
@@ -107,9 +108,10 @@ class Items:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entries:
-    """A map, whose values are one of several, by the index of the writer's union; None refuses that one.
+    """A map whose values are a union; `branches` by the writer's index, None: such a value is refused.
 
-    `read` makes its dict; `slot` has all of its bytes."""
+    `read` makes its dict; `slot` has all of its bytes.
+    """
 
     branches: tuple["Node | None", ...]
     read: Read
@@ -126,7 +128,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """A record of which `slot` has all of its bytes, which `read` makes a dict of."""
+    """A record of which `slot` has all bytes; `read` makes a dict of them."""
 
     node: Group
     read: Read
@@ -158,8 +160,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanProgram:
-    """`places` has each wanted path that leads to a value. Slots are numbered from 0 in the order of a record's bytes; a
-    record that is kept has its slot before those of its values."""
+    """`places` has each wanted path that leads to a value.
+
+    Slots are numbered from 0 in the order of a record's bytes; a record that is kept has its slot before its values'.
+    """
 
     root: Node
     places: Mapping[Path, Place]
@@ -168,9 +172,9 @@ class ScanProgram:
 def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> ScanProgram:
     """The program for records that are written with `writer` and read with `reader`; it keeps the values of `wanted`.
 
-    A path may lead into a record that is missing; then its value is. NotPlannedError where there is none: schemas that
-    cannot be resolved, a wanted value that has a default only sometimes, a key that its writer has a union for, or more
-    than MAX_SYMBOLS or MAX_ALTERNATIVES.
+    A path may lead into a record that is missing; then its value is missing too. NotPlannedError for schemas that
+    cannot be resolved, for a wanted value whose field the writer lacks in a record that may be missing, if its default
+    is not null, for a key that its writer has a union for, and for more than MAX_SYMBOLS or MAX_ALTERNATIVES.
     """
     planner = _Planner(frozenset(wanted))
     try:
