@@ -11,7 +11,7 @@ from typing import Final
 _M_ARENA_MAX: Final = -8  # glibc, malloc.h
 
 MIN_YOUNG_OBJECTS: Final = 20_000  # that have come and not gone since the last look; of few nothing is to be had
-YOUNG_COLLECTION_INTERVAL_S: Final = 5.0  # what waits to be mapped is looked at too: hundreds of thousands of objects
+YOUNG_COLLECTION_INTERVAL_S: Final = 5.0  # a look takes its time for all that was polled and waits to be mapped, too
 MAX_YOUNG_OBJECTS: Final = 1_000_000  # a batch makes a third at most; with so many Python looks wherever it is
 FULL_COLLECTION_INTERVAL_S: Final = 60.0
 
@@ -44,7 +44,7 @@ class GarbageCollection:
         self._young_collection_at = clock() + YOUNG_COLLECTION_INTERVAL_S
 
     def collect(self) -> None:
-        """Look at the objects that are new, every 5 s if they are many; once a minute at all.
+        """Look at all objects once a minute, and between that every 5 s at those that are new, if they are many.
 
         To be called while no batch is there. Takes some milliseconds at most.
         """

@@ -145,7 +145,7 @@ class Processed:
     dead_letter: OutRecord | None = None
     malformed_headers: tuple[str, ...] = ()  #: Names of those that the outputs do not carry on; counted.
     wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
-    #: What made all of its results; counted, and no part of what it is.
+    #: What made all of its results. Counted; two outcomes are equal whatever made them.
     path: MappingPath = field(default=MappingPath.REFERENCE, compare=False)
     outputs: tuple[OutRecord, ...] = field(init=False, repr=False, compare=False)
     output_bytes: int = field(init=False, repr=False, compare=False)

@@ -46,8 +46,8 @@ from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
 
-SCANNED_AHEAD_RECORDS = 64
-SCANNED_AHEAD_BYTES = 262_144  # what one pass scans and has no time to map the next one scans again
+MAX_SCANNED_AHEAD_RECORDS = 64
+MAX_SCANNED_AHEAD_BYTES = 262_144  # what one pass scans and has no time to map the next one scans again
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
 IDLE_COMMIT_INTERVAL_S = 1.0
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
@@ -323,7 +323,7 @@ class Loop:
                 break
             if isinstance(outcome, Deferred):
                 self._defer(polled, outcome)
-                scanned.clear()  # the backlog has become another
+                scanned.clear()  # records of the partition are gone from the backlog
                 continue
             if suspends_templates and isinstance(outcome, Processed):
                 self._breakers.record(outcome)
@@ -336,14 +336,17 @@ class Loop:
         return batch
 
     def _scan_ahead(self) -> deque[SourceEvent | None]:
-        """The events of the backlog's first records, where plans scan them. To scan some of them and then to map them
-        takes less time than both for one after the other: each is code that fits into the caches."""
+        """The event of each of the backlog's first records that a plan scans at once; None: it has to be decoded.
+
+        To scan some and then to map them takes less time than to scan and map one after the other: the code of each
+        step fits into the processor's caches, that of both does not.
+        """
         ahead: list[SourceRecord] = []
         size_bytes = 0
-        for polled in islice(self._backlog, SCANNED_AHEAD_RECORDS):
+        for polled in islice(self._backlog, MAX_SCANNED_AHEAD_RECORDS):
             ahead.append(polled.record)
             size_bytes += len(polled.record.value or b"")
-            if size_bytes >= SCANNED_AHEAD_BYTES:
+            if size_bytes >= MAX_SCANNED_AHEAD_BYTES:
                 break
         plans = self._context.plans
         return deque(repeat(None, len(ahead)) if plans is None else plans.scan_ahead(ahead, self._context))
@@ -356,11 +359,11 @@ class Loop:
         self._status.count_deferred(SCHEMA_REFUSED if deferred.schema_refused else deferred.cause)
 
     def _process(self, polled: PolledRecord, scanned: SourceEvent | None) -> Outcome | None:
-        """What becomes of one record, which may have been `scanned`; None when this has raised an error, and the record
-        is to be mapped once more.
+        """What becomes of one record; None when this has raised an error, and the record is to be mapped once more.
 
-        Such an error does not stop the process, which would meet the same record at every start. Raises what the
-        reference tables raise of the disk, and what the registry's client raises.
+        `scanned` is its event, where that is there already. An error does not stop the process, which would meet the
+        same record at every start. Raises what the reference tables raise of the disk, and what the registry's client
+        raises.
         """
         record, context = polled.record, self._context
         if record.position == self._suspect:

@@ -18,11 +18,11 @@ class PlanReports:
         self._logged: set[tuple[SchemaId, str]] = set()
 
     def refused(self, reason: PlanRefusal) -> None:
-        """Counted at once, and again when its record is mapped again."""
+        """Counted at once, not after the commit: again when the batch is mapped again."""
         self._refusals[reason].inc()
 
     def schema_ready(self, schema_id: SchemaId) -> None:
-        """For those who look closely: it is what is to be expected."""
+        """Logged for debugging only, as it is the ordinary case."""
         log.debug("plan ready", schema_id=schema_id)
 
     def schema_refused(self, schema_id: SchemaId, reason: str) -> None:
@@ -32,7 +32,7 @@ class PlanReports:
             log.warning("schema without a plan", schema_id=schema_id, reason=reason)
 
     def differs(self, difference: PlanDifference) -> None:
-        """Without values, as an event has them."""
+        """Logged as an error, without any value of the event."""
         self._differences.inc()
         log.error(
             "plan differs from the reference",

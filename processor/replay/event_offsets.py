@@ -1,4 +1,4 @@
-"""Event ids and the offsets they were met at, of as many events as one search takes: a uuid is 16 bytes here."""
+"""Event ids and their offsets, for as many events as one search takes: an id, which is a uuid, is kept as 16 bytes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -6,8 +6,11 @@ from uuid import UUID
 
 
 class EventOffsets(Mapping[str, int]):
-    """The offset of each event id; and of which of them the operation that goes through the events has made the
-    outcome. One dict for both, as there are up to two million; some 140 bytes an event."""
+    """By event id the offset at which it was first met or, once an operation has made the event's outcome, the offset
+    of that outcome.
+
+    One dict for both, as there are up to two million; some 140 bytes an event.
+    """
 
     def __init__(self) -> None:
         self._offsets: dict[bytes, int] = {}  # those with an outcome negative: ~offset
@@ -26,17 +29,17 @@ class EventOffsets(Mapping[str, int]):
         return len(self._offsets)
 
     def note(self, event_id: str, offset: int) -> None:
-        """An event is met; that it was met before is not changed."""
+        """An event was met at this offset. Nothing changes where it was met before, or has its outcome."""
         self._offsets.setdefault(_uuid_bytes(event_id), offset)
 
     def note_outcome(self, event_id: str, offset: int) -> None:
-        """The event gets its outcome at this offset; that it has got one already is not changed."""
+        """The event has its outcome at this offset. Nothing changes where it has one."""
         key = _uuid_bytes(event_id)
         if self._offsets.get(key, offset) >= 0:
             self._offsets[key] = ~offset
 
     def outcome_offset(self, event_id: str) -> int | None:
-        """Where the event got its outcome; None: it has none yet."""
+        """The offset of the event's outcome; None: it has none yet, or the id is not one of these."""
         offset = self._offsets.get(_uuid_bytes(event_id), 0)
         return ~offset if offset < 0 else None
 
@@ -46,8 +49,8 @@ _UUID_CHARACTERS: Final = 36
 
 
 def _uuid_bytes(event_id: str) -> bytes:
-    """Of the id of an event that was decoded, which is a uuid in lower case. Any other text is more bytes than that, so
-    that it is none of these."""
+    """The 16 bytes of an event's id, which is a uuid in lower case. Of any other text at least 17 bytes, so that it is
+    equal to no id."""
     try:
         key = bytes.fromhex(event_id.replace("-", ""))
     except ValueError:

@@ -174,8 +174,10 @@ _Outcome = Processed | Rejected | NothingToPublish
 def map_or_reject(
     record: SourceRecord, map_record: Callable[[SourceRecord, MappingContext], _Outcome], context: MappingContext
 ) -> _Outcome:
-    """What `map_record` gives, decoding with the context that it gets: the second time, after an error, it has no
-    plans. Where it raises twice, a dead letter, as in `run`. Raises what a dependency raises."""
+    """What `map_record` makes of the record and `context`; where it raises twice, a dead letter, as in `run`.
+
+    The second time it gets a context without plans. Raises what a dependency raises.
+    """
     try:
         return map_record(record, context)
     except Exception as error:

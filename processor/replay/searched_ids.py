@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class SearchedIds:
-    """The ids of events without an outcome, `offsets`, each with the first offset at which it was met.
+    """`offsets` has the ids of events without an outcome, each with the first offset at which it was met.
 
     `unread` has the offsets of records whose event cannot be read now, and may be later, once its schema is registered,
     say: their messages may exist at other offsets, so they get none until they are searched too.

@@ -181,6 +181,7 @@ class TableStore:
             raise self._disk_error(error) from error
 
     def _disk_error(self, error: Exception) -> DependencyError:
+        """What to raise for an error of RocksDB. After one that says so, the store is marked as corrupt."""
         if _is_full(error):
             return _disk_full_error(self.folder, error)
         if "No such file or directory" in str(error):
