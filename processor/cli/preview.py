@@ -1,7 +1,7 @@
 """`processor preview TEMPLATE`: a template's text beside the message it makes, and the value of each placeholder.
 `processor preview --programs`: how plans map an event (`preview_programs.py`).
 
-The exit code is 1 when the template makes no message of the event.
+The exit code is 1 when the template makes no message of the event, or when the event has no plan.
 """
 
 import tempfile
@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from processor.wire.reader_schemas import Schemas
 
 EXAMPLE: Final = "processor preview loan-repayment-email --open"
+PROGRAMS_EXAMPLE: Final = "processor preview --programs --event LOAN_REPAYMENT"
 
 
 def command(
     template: Annotated[str | None, typer.Argument(metavar="TEMPLATE", help="The template's id.")] = None,
     event: Annotated[
-        str | None, typer.Option(metavar="EVENT", help="A file of one JSON event, - for stdin, or an event's name.")
+        str | None,
+        typer.Option(
+            metavar="EVENT", help="A file of one JSON event, - for stdin, or an event's name; with --programs a name."
+        ),
     ] = None,
     sample: Annotated[
         str | None, typer.Option(metavar="NAME", help="One of the template's samples; not set: its first.")
@@ -43,25 +47,29 @@ def command(
         bool,
         typer.Option(
             "--programs",
-            help="How plans map an event: the scan of its records and the texts of TEMPLATE, or without one of all "
-            "its templates, as in --programs --event LOAN_REPAYMENT.",
+            help="Show how plans map an event instead: the scan of its records, and the texts of TEMPLATE or, without "
+            f"one, of all of the event's templates. `{PROGRAMS_EXAMPLE}`.",
         ),
     ] = False,
     writer: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --programs: the producer's schema, .avsc; not set: our own."),
+        typer.Option(
+            metavar="FILE", help="With --programs: the schema that a producer writes with, .avsc; not set: our own."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show a template's text beside the message it makes, and its values; opens no connection."""
+    """Show a template's text beside its message, and its values, or how plans map an event; opens no connection."""
     if event is not None and sample is not None:
         raise UsageError("--event and --sample are two events", hint="keep one of them")
     if programs and (sample is not None or html is not None or browser):
-        raise UsageError("--programs are of an event's name", hint="leave --sample, --html and --open out")
+        raise UsageError(
+            "--programs shows no message, so it goes without --sample, --html and --open", hint=f"`{PROGRAMS_EXAMPLE}`"
+        )
     if writer is not None and not programs:
-        raise UsageError("--writer makes sense with --programs alone", hint="leave it out")
+        raise UsageError("--writer goes with --programs", hint="add --programs, or leave --writer out")
     if template is None and not (programs and event is not None):
-        raise UsageError("preview needs a template", hint=f"`{EXAMPLE}`, or --programs --event LOAN_REPAYMENT")
+        raise UsageError("preview needs a template", hint=f"`{EXAMPLE}`, or `{PROGRAMS_EXAMPLE}`")
     from processor.mapping.draft import Draft
     from processor.registry.schema_files import load_schemas
     from processor.templates.load import load_templates

@@ -35,7 +35,12 @@ def show_programs(
     schemas: "Schemas",
     as_json: bool,
 ) -> int:
-    """Print the programs of the templates for `event`, or of `template` alone, for its first event by default."""
+    """Print the programs of the templates for `event`, or of `template` alone, for its first event by default; gives
+    the exit code.
+
+    UsageError for an event that is none or not the template's, and for a schema that cannot be read or is of another
+    family.
+    """
     from processor.templates.programs import event_programs
 
     name = _event_name(event, template)

@@ -443,8 +443,8 @@ def test_programs_of_nothing(tmp_path: Path) -> None:
         ({"template": "loan-repayment-email", "event": "CLIENT_CREATED"}, "loan-repayment-email is not for CLIENT_"),
         ({"event": "LOAN_REPAYMENT", "writer": file}, "is banking.events.ClientEvent, and LOAN_REPAYMENT is a banking"),
         ({"event": "LOAN_REPAYMENT", "writer": tmp_path / "none"}, "none cannot be read: No such file"),
-        ({"event": "LOAN_REPAYMENT", "browser": True}, "--programs are of an event's name"),
-        ({"template": "loan-repayment-email", "programs": False, "writer": file}, "--writer makes sense with"),
+        ({"event": "LOAN_REPAYMENT", "browser": True}, "--programs shows no message"),
+        ({"template": "loan-repayment-email", "programs": False, "writer": file}, "--writer goes with --programs"),
         ({"event": "LOAN_REPAYMENT", "programs": False}, "preview needs a template"),
     ):
         with pytest.raises(UsageError, match=message):
