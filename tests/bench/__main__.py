@@ -21,7 +21,7 @@ from processor.kafka.local.kafka import local_kafka
 from tests.bench.installations import Workbench
 from tests.bench.lineup import CONTENDERS, find_contenders
 from tests.bench.mix_rounds import MixPlan, mix_rounds, mix_smoke
-from tests.bench.raw import Line, RawFigures, command_line, machine, printed, versions
+from tests.bench.raw import Line, RawFigures, command_line, machine, print_line, versions
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import (
     Commands,
@@ -43,10 +43,10 @@ def main() -> None:
         sys.exit(run_mix(args))
     commands, not_here = find_contenders(args.only, build=True)
     for name, reason in not_here.items():
-        printed({"contender": name, "not_here": reason})
+        print_line({"contender": name, "not_here": reason})
     with local_kafka() as kafka, workbench(kafka.bootstrap_servers) as bench:
         if args.smoke:
-            lines = [printed(line) for line in smoke(bench, commands, name="smoke")]
+            lines = [print_line(line) for line in smoke(bench, commands, name="smoke")]
         else:
             lines = run(bench, commands, args, not_here)
     sys.exit(any("error" in line or "difference" in line for line in lines))
@@ -84,7 +84,7 @@ def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here
     file = args.out / f"bench-{raw['date']}.json"
 
     def keep(phase: str, line: Line) -> None:
-        raw[phase].append(printed(line))
+        raw[phase].append(print_line(line))
         file.write_text(json.dumps(raw, indent=1) + "\n")
 
     backlog = {contender: command for contender, command in commands.items() if contender.has_throughput}
@@ -109,7 +109,7 @@ def run_mix(args: argparse.Namespace) -> bool:
     """The mix beside the simple load. True when a run has no figures."""
     with local_kafka() as kafka:
         if args.smoke:
-            return "difference" in printed(mix_smoke(kafka.bootstrap_servers, name="smoke"))
+            return "difference" in print_line(mix_smoke(kafka.bootstrap_servers, name="smoke"))
         settings = {name: getattr(args, name) for name in ("rounds", "events", "partitions", "seconds")}
         figures = RawFigures("mix", args.out, settings)
         for line in mix_rounds(kafka.bootstrap_servers, MixPlan(**settings)):

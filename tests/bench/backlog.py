@@ -15,7 +15,6 @@ be compared with.
 """
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -35,6 +34,7 @@ from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.kafka.local.kafka import local_kafka
 from processor.shipped import sample
+from tests.bench.raw import print_line
 from tests.support.installation import Installation, create_installation
 
 LARGE_BYTES = 990_000
@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--python", default=sys.executable)
     args = parser.parse_args()
-    print_json({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
+    print_line({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
     with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         for name in args.only:
             runs = []
@@ -206,17 +206,12 @@ def main() -> None:
                 produce_backlog(installation, backlog)
                 figures = run_once(installation, python=args.python, templates=templates)
                 runs.append(asdict(figures))
-                print_json({"backlog": name, "run": number, **asdict(figures)})
+                print_line({"backlog": name, "run": number, **asdict(figures)})
                 installation.admin().delete_topics(
                     [installation.events, installation.settings.topic(FixedOutput.MESSAGES)]
                 )
             spread = {field: [min(run[field] for run in runs), max(run[field] for run in runs)] for field in runs[0]}
-            print_json({"backlog": name, "runs": len(runs), "spread": spread})
-
-
-def print_json(line: Mapping[str, Any]) -> None:
-    """One line of JSON."""
-    print(json.dumps(line), flush=True)  # noqa: T201
+            print_line({"backlog": name, "runs": len(runs), "spread": spread})
 
 
 if __name__ == "__main__":

@@ -39,12 +39,12 @@ class RawFigures:
 
     def keep(self, line: Line) -> None:
         """Print a line, and write all of them."""
-        self.lines.append(printed(line))
+        self.lines.append(print_line(line))
         self._file.write_text(json.dumps(self._raw, indent=1) + "\n")
 
 
-def printed(line: Line) -> Line:
-    """The line, when it has been printed."""
+def print_line(line: Line) -> Line:
+    """Print a line as JSON, and give it back."""
     print(json.dumps(line), flush=True)  # noqa: T201
     return line
 

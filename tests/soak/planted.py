@@ -44,7 +44,8 @@ from processor.settings import HttpSettings
 from processor.wire.encode import OutputEncoder
 from processor.wire.operations import assigned_out_record
 from processor.wire.template_sets import template_set_records
-from tests.bench.backlog import peak_memory_kb, position_of, print_json
+from tests.bench.backlog import peak_memory_kb, position_of
+from tests.bench.raw import print_line
 from tests.soak.planted_records import EVENTS_PER_S, PlantedRecords
 from tests.support.builders import make_context
 from tests.support.installation import ROOT, Installation, create_installation
@@ -412,13 +413,13 @@ def measure(
             plant.extend(count)
             beside = _installation(servers, f"{name}run{count}-")
             run = measure_run(beside, plant, events=min(run_events, count), state_dir=folder)
-            print_json({"run": run})
+            print_line({"run": run})
             dry_runs = []
             for _ in range(repeats):
                 dry_runs.append(
                     measure_dry_run(installation, plant.planted, state_dir=folder, run_events_per_s=run["eventsPerS"])
                 )
-                print_json(as_json(dry_runs[-1]))
+                print_line(as_json(dry_runs[-1]))
             yield best_of(dry_runs)
         if missing:
             yield fill(installation, best_of(dry_runs), state_dir=folder)
@@ -436,10 +437,10 @@ def fill(installation: Installation, before: DryRun, *, state_dir: Path) -> DryR
     each offset."""
     cost = measure_command(installation, ("replay", "--yes", "--json"), state_dir=state_dir)
     events_per_s = round(before.planted.missing / cost.seconds, 1)
-    print_json({"yes": {"exitCode": cost.exit_code, "seconds": cost.seconds, "eventsPerS": events_per_s}})
+    print_line({"yes": {"exitCode": cost.exit_code, "seconds": cost.seconds, "eventsPerS": events_per_s}})
     planted = replace(before.planted, missing=0)
     after = measure_dry_run(installation, planted, state_dir=state_dir, run_events_per_s=before.run_events_per_s)
-    print_json(as_json(after))
+    print_line(as_json(after))
     return after
 
 
@@ -463,7 +464,7 @@ def main() -> int:
     parser.add_argument("--run-events", type=int, default=RUN_EVENTS, help="that `run` is measured on")
     parser.add_argument("--repeats", type=int, default=3, help="of each dry run; the best counts")
     args = parser.parse_args()
-    print_json({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
+    print_line({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
     missed: list[str] = []
     rows: list[DryRun] = []
     with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
