@@ -12,12 +12,12 @@ import multiprocessing
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from processor.domain.record import Topic
 from processor.kafka.local.kafka import local_kafka
@@ -26,7 +26,7 @@ from tests.bench.load import Load, event_producer, simple_load
 from tests.bench.mix import mix_load, produce_rows
 from tests.bench.mix_rounds import PLAIN, mix_workbench, prepare
 from tests.bench.observed import ContenderError, ObservedProcess, PositionReader, running
-from tests.bench.raw import RawFigures
+from tests.bench.raw import Line, RawFigures
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import workbench
 from tests.support.installation import Installation
@@ -41,6 +41,8 @@ STALL_TIMEOUT_S: Final = 120.0
 UNSETTLED: Final = 0.25  # of the events; windows, caches and pools fill
 
 LOADS: Final = ("simple", "mix")
+
+KeepLine = Callable[[Line], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,9 @@ def growth(samples: Sequence[MemorySample]) -> Growth:
 
 
 def measure_memory(
-    bench: Workbench, load: Load, installation: Installation, *, events: int, every_s: float, figures: Any
+    bench: Workbench, load: Load, installation: Installation, *, events: int, every_s: float, keep: KeepLine
 ) -> Growth:
-    """Feed `events` to a process, and sample its memory until it has committed them; `figures` gets each sample.
+    """Feed `events` to a process, and sample its memory until it has committed them; `keep` gets each sample.
 
     Raises ContenderError where it ends, or commits nothing for two minutes.
     """
@@ -110,7 +112,7 @@ def measure_memory(
                 if position and (now - sampled_at >= every_s or position >= events):
                     sampled_at = now
                     samples.append(MemorySample(round(now - began, 1), position, resident_mb(process)))
-                    figures(asdict(samples[-1]))
+                    keep(asdict(samples[-1]))
                 time.sleep(0.1)
         finally:
             feeder.terminate()
@@ -140,6 +142,29 @@ def resident_mb(process: ObservedProcess) -> float:
     return round(sum(int(match[1]) for match in found if match) / 1000, 1)
 
 
+def bench_of(servers: str, load: str) -> AbstractContextManager[Workbench]:
+    """What a run of one of LOADS needs."""
+    return mix_workbench(servers) if load == "mix" else workbench(servers)
+
+
+def run_load(bench: Workbench, load_name: str, *, name: str, events: int, every_s: float, keep: KeepLine) -> Line:
+    """The growth over one of LOADS, or an `error`; `keep` gets each sample. Events have the time of their sending."""
+    topic = Topic(f"{name}.events")
+    installation = create_bench_installation(bench, name, events=topic, partitions=PARTITIONS)
+    if load_name == "mix":
+        produce_rows(installation)
+        load = mix_load(bench.schemas, partitions=PARTITIONS, begin_ms=0)
+    else:
+        load = simple_load(bench.schemas, partitions=PARTITIONS, begin_ms=0)
+    try:
+        grown = measure_memory(bench, load, installation, events=events, every_s=every_s, keep=keep)
+    except ContenderError as error:
+        return {"load": load_name, "error": str(error)}
+    finally:
+        remove_outputs(installation, topic)
+    return {"load": load_name, **asdict(grown)}
+
+
 def main() -> None:
     """Print a line of JSON for each sample, then the growth, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,33 +175,8 @@ def main() -> None:
     args = parser.parse_args()
     raw = RawFigures("memory", args.out, vars(args))
     with local_kafka(extra=BROKER) as kafka, bench_of(kafka.bootstrap_servers, args.load) as bench:
-        raw.keep(run_load(bench, args.load, name="memory", events=args.events, every_s=args.every, figures=raw.keep))
+        raw.keep(run_load(bench, args.load, name="memory", events=args.events, every_s=args.every, keep=raw.keep))
     write_report(args.out)
-
-
-def bench_of(servers: str, load: str) -> AbstractContextManager[Workbench]:
-    """What a run of one of LOADS needs."""
-    return mix_workbench(servers) if load == "mix" else workbench(servers)
-
-
-def run_load(
-    bench: Workbench, load_name: str, *, name: str, events: int, every_s: float, figures: Any
-) -> dict[str, Any]:
-    """The growth over one of LOADS, as a line; its events have the time at which they are sent."""
-    topic = Topic(f"{name}.events")
-    installation = create_bench_installation(bench, name, events=topic, partitions=PARTITIONS)
-    if load_name == "mix":
-        produce_rows(installation)
-        load = mix_load(bench.schemas, partitions=PARTITIONS, begin_ms=0)
-    else:
-        load = simple_load(bench.schemas, partitions=PARTITIONS, begin_ms=0)
-    try:
-        grown = measure_memory(bench, load, installation, events=events, every_s=every_s, figures=figures)
-    except ContenderError as error:
-        return {"load": load_name, "error": str(error)}
-    finally:
-        remove_outputs(installation, topic)
-    return {"load": load_name, **asdict(grown)}
 
 
 if __name__ == "__main__":

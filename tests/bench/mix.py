@@ -1,8 +1,8 @@
 """The mix: what an installation meets beside the simple load. Ten families of events, forty templates, reference rows.
 
-One event in twenty has nothing that is due, so that all of its templates are skipped by a decision; one form is cut
-short, so that about one event in a thousand is rejected. A third of the names and of the e-mails' subjects are not
-ASCII. Each event's templates create messages else, one to six of them.
+Of one event in twenty nothing is due, so a decision says why none of its templates makes a message; one form is cut
+short, so about one event in a thousand is rejected. All others have one to six messages. A third of the names and of
+the e-mails' subjects are not ASCII.
 """
 
 import json
@@ -14,14 +14,12 @@ from typing import Any, Final
 
 from confluent_kafka import Producer
 
-from processor.domain.record import EventName, Topic
+from processor.domain.outcome import MappingPath, Processed
+from processor.domain.record import EventName
 from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.mapping.context import MappingContext
-from processor.mapping.decode_record import decode_record
-from processor.mapping.event_plans import EventPlans
 from processor.mapping.reference import Reference
-from processor.mapping.scanned_event import ScannedEvent
 from processor.shipped import sample
 from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import OutputEncoder
@@ -29,9 +27,10 @@ from processor.wire.reader_schemas import Schemas
 from processor.wire.wire_format import WireFormat
 from tests.bench.load import AMOUNTS, METHODS, OTHER_NAMES, PLAIN_NAMES, Load, encode_form, event_id
 from tests.bench.template_files import CATEGORIES, MIX, write_mix
-from tests.support.builders import TENANT, changed, make_context
+from tests.support.builders import EVENTS_TOPIC, TENANT, changed, make_context, map_record
 from tests.support.clients import logged
 from tests.support.installation import Installation
+from tests.support.planned import with_plans
 
 MAX_FORMS: Final = 1_000
 DUE: Final[Mapping[EventName, str]] = {  # event -> what is 0 when nothing is due
@@ -57,7 +56,7 @@ def mix_load(schemas: Schemas, *, partitions: int, begin_ms: int) -> Load:
 
 
 def mix_events(partitions: int) -> Iterator[dict[str, Any]]:
-    """The forms' events in JSON form, drawn from their numbers."""
+    """The events of the forms, as JSON has them; each is drawn from its number."""
     for number in range(form_count(partitions)):
         row, partition = divmod(number, partitions)
         turn = row // len(MIX) + partition  # of its family; shifted, so that shares are those of all partitions
@@ -156,13 +155,9 @@ def mix_context(templates: TemplateSet, schemas: Schemas, *, partitions: int) ->
 
 
 def planned_ratio(load: Load, context: MappingContext, count: int) -> float:
-    """Of the first `count` events, the share that plans map: 0 to 1."""
-    planned = 0
-    with_plans = replace(context, plans=EventPlans())
-    for number in range(count):
-        record = load.source_record(number, Topic("banking.events"))
-        source = decode_record(record, with_plans, schema_of=context.schemas.local_schema)
-        if isinstance(source, ScannedEvent):
-            templates = context.templates.for_event(source.name)
-            planned += source.plan.map_templates(source, templates, with_plans, propagated=()) is not None
-    return planned / count
+    """Of the first `count` events, the share that plans map: 0 to 1. Without those that a process maps before its plans
+    are made."""
+    records = [load.source_record(number, EVENTS_TOPIC) for number in range(count)]
+    planned = with_plans(context)
+    outcomes = [map_record(record, planned, schema_of=context.schemas.local_schema) for record in records]
+    return sum(isinstance(outcome, Processed) and outcome.path is MappingPath.PLAIN for outcome in outcomes) / count
