@@ -3,9 +3,7 @@
 Events a second, processor time an event, time to the first commit and memory over a backlog; then milliseconds from an
 event to a `read_committed` reader, at one rate for all and at half of what each does at most. A run counts when its
 first outputs are those of the reference path. A line of JSON for each run; raw figures, tables and plots go to
-docs/performance. `--smoke` keeps no figures: each contender maps 2,000 events, and all outputs are compared.
-
-`--mix` is ours alone: the simple load and the mix in turn (mix.py), in records of output a second.
+docs/performance. For a quick look: `python -m tests.bench --only copied ours-plain-1 --rounds 1 --events 500000`.
 """
 
 import argparse
@@ -49,17 +47,21 @@ def main() -> None:
             lines = [print_line(line) for line in smoke(bench, commands, name="smoke")]
         else:
             lines = run(bench, commands, args, not_here)
-    sys.exit(any("error" in line or "difference" in line for line in lines))
+    sys.exit(lacks_figures(lines))
 
 
 def parse_arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--mix", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=3_000_000)
+    parser.add_argument(
+        "--smoke", action="store_true", help="keep no figures: each maps 2,000 events, and all outputs are compared"
+    )
+    parser.add_argument(
+        "--mix", action="store_true", help="ours alone: the simple load and the mix (mix.py) in turn, in outputs/s"
+    )
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="contenders; not of --mix")
+    parser.add_argument("--rounds", type=int, default=5, help="each has a run for each contender, in another order")
+    parser.add_argument("--events", type=int, default=3_000_000, help="in the backlog")
     parser.add_argument("--partitions", type=int, default=6, help="of the backlog")
     parser.add_argument("--seconds", type=float, default=10, help="that are measured, behind the warm-up")
     parser.add_argument("--latency-rounds", type=int, default=5, help="0: no latency")
@@ -106,16 +108,21 @@ def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here
 
 
 def run_mix(args: argparse.Namespace) -> bool:
-    """The mix beside the simple load. True when a run has no figures."""
+    """The mix beside the simple load; whether a run has no figures."""
     with local_kafka() as kafka:
         if args.smoke:
-            return "difference" in print_line(mix_smoke(kafka.bootstrap_servers, name="smoke"))
+            return lacks_figures([print_line(mix_smoke(kafka.bootstrap_servers, name="smoke"))])
         settings = {name: getattr(args, name) for name in ("rounds", "events", "partitions", "seconds")}
         figures = RawFigures("mix", args.out, settings)
         for line in mix_rounds(kafka.bootstrap_servers, MixPlan(**settings)):
             figures.keep(line)
     write_report(args.out)
-    return any("error" in line or "difference" in line for line in figures.lines)
+    return lacks_figures(figures.lines)
+
+
+def lacks_figures(lines: Sequence[Line]) -> bool:
+    """Whether one of these runs failed, or its outputs differ."""
+    return any("error" in line or "difference" in line for line in lines)
 
 
 def most_events_per_s(lines: Sequence[Line]) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""Memory over millions of events: `python -m tests.bench.memory [--events 3000000] [--load simple]`.
+"""Memory over millions of events, for example `python -m tests.bench.memory --events 1000000 --load mix`.
 
 Starts a broker of its own, whose topics keep some megabytes of each partition, and feeds it as fast as the processor
-maps, a little ahead of it. A JSON line every few seconds: events committed so far, and resident memory. The last line
-says by how many bytes an event the memory grows, a line fitted to all but the first quarter. The peak over a backlog
-that is there before the start is in the tables of `python -m tests.bench --mix`, and of large events in the output of
-`python -m tests.bench.backlog`.
+maps, a little ahead of it. A JSON line every few seconds: events committed so far, and resident memory. The last one
+says by how many bytes the memory grows with each event: the slope of a line fitted to all but the first quarter. The
+peak over a backlog that is there before the start is in the tables of `python -m tests.bench --mix`, and of large
+events in the output of `python -m tests.bench.backlog`.
 """
 
 import argparse
@@ -38,7 +38,7 @@ RETENTION_BYTES: Final = 67_108_864  # of a partition
 RETENTION_CHECK_MS: Final = 5_000
 BROKER: Final = {"log.retention.check.interval.ms": str(RETENTION_CHECK_MS)}
 STALL_TIMEOUT_S: Final = 120.0
-UNSETTLED: Final = 0.25  # of the events; windows, caches and pools fill
+UNSETTLED_SHARE: Final = 0.25  # of the events, the first ones, while windows, caches and pools fill
 
 LOADS: Final = ("simple", "mix")
 
@@ -56,7 +56,10 @@ class MemorySample:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Of one run. `bytes_per_event` is the slope of a line fitted to what follows the first quarter of the events."""
+    """Of one run: resident memory behind the first quarter of the events, at the end, and at most.
+
+    `bytes_per_event` is the slope of a line fitted to what follows that quarter.
+    """
 
     bytes_per_event: float
     settled_mb: float
@@ -67,9 +70,9 @@ class Growth:
 
 
 def growth(samples: Sequence[MemorySample]) -> Growth:
-    """Of samples in order. ValueError for fewer than two behind the first quarter."""
+    """Of at least one sample, in their order. ValueError for fewer than two behind the first quarter."""
     events = samples[-1].committed
-    settled = [sample for sample in samples if sample.committed >= UNSETTLED * events]
+    settled = [sample for sample in samples if sample.committed >= UNSETTLED_SHARE * events]
     if len(settled) < 2:
         raise ValueError(f"{len(settled)} samples behind the first quarter of the events: sample more often")
     slope = statistics.linear_regression(
@@ -168,9 +171,9 @@ def run_load(bench: Workbench, load_name: str, *, name: str, events: int, every_
 def main() -> None:
     """Print a line of JSON for each sample, then the growth, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=3_000_000)
-    parser.add_argument("--load", choices=LOADS, default="simple")
-    parser.add_argument("--every", type=float, default=5, metavar="SECONDS")
+    parser.add_argument("--events", type=int, default=3_000_000, help="until the process is stopped")
+    parser.add_argument("--load", choices=LOADS, default="simple", help="one template, or the forty of the mix")
+    parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help="between two samples")
     parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
     args = parser.parse_args()
     raw = RawFigures("memory", args.out, vars(args))

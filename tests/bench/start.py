@@ -1,8 +1,8 @@
 """From the start to the first commit with many templates, beside `processor check` of the same set, in turn.
 
-`python -m tests.bench.start [--templates 500] [--rounds 5]`; starts a broker of its own and removes all it wrote. The
-templates are for all events and channels, without samples, so a check has nothing to render. The events are those of
-the mix, and are there before the start. A JSON line for each round, and a table in docs/performance.
+For example `python -m tests.bench.start --templates 100 --rounds 3`; starts a broker of its own and removes all it
+wrote. The templates are for all events and channels, without samples, so a check has nothing to render. The events are
+those of the mix, and are there before the start. A JSON line for each round, and a table in docs/performance.
 """
 
 import argparse
@@ -90,8 +90,8 @@ def _start(bench: Workbench, installation: Installation) -> float:
 def main() -> None:
     """Print a line of JSON for each round, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--templates", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--templates", type=int, default=500, help="in the set, in turn for each event and channel")
+    parser.add_argument("--rounds", type=int, default=5, help="each has one check and one start")
     parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
     args = parser.parse_args()
     figures = RawFigures("start", args.out, vars(args))

@@ -1,9 +1,9 @@
 """Where the milliseconds go, from an event's scheduled time of sending to a `read_committed` reader, step by step.
 
-`python -m tests.bench.steps [--rate 1000] [--rounds 5] [--partitions 2 6] [--variants default linger-0 …]`; starts a
-broker of its own. Each run is `processor run` as a process of its own, which notes its steps (step_worker.py), under
-the simple load; variants of its settings take turns. The steps of an event follow each other without a gap, so their
-means add up to the mean of the whole; percentiles do not. A JSON line for each run, and a table in docs/performance.
+For example `python -m tests.bench.steps --rounds 3 --partitions 2 --variants default linger-0`; starts a broker of its
+own. Each run is `processor run` as a process of its own, which notes its steps (step_worker.py), under the simple load;
+variants of its settings take turns. The steps of an event follow each other without a gap, so their means add up to the
+mean of the whole; percentiles do not. A JSON line for each run, and a table in docs/performance.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import workbench
 from tests.support.installation import Installation
 
-WARM_S: Final = 5.0
-LATE_S: Final = 15.0
+WARM_S: Final = 5.0  # before what is measured, at the same rate
+LATE_S: Final = 15.0  # how long after the last event was sent its status may come
 FIRST_ARRIVAL_TIMEOUT_S: Final = 60.0
 
 STEPS: Final = ("send", "busy", "fetch", "gather", "map", "produce", "offsets", "commit", "read")
@@ -125,9 +125,10 @@ def steps_of(
     scheduled: Mapping[int, float],
     arrived: Mapping[int, float],
 ) -> list[EventSteps]:
-    """The steps of each event that was scheduled: number -> when, `arrived` likewise. `batches` as StepTimes has them.
+    """The steps of each event that was scheduled.
 
-    Raises ContenderError when the batches lack one of them.
+    `scheduled` and `arrived`: number of the event -> seconds since the epoch. `batches` as StepTimes has them. Raises
+    ContenderError when an event is in none of the batches, or in several.
     """
     events = []
     for batch in batches:
@@ -136,12 +137,12 @@ def steps_of(
             if number not in scheduled:
                 continue
             appended_at = appended_ms / 1000
-            asked_at = max(appended_at, batch["poll"])
+            fetch_began_at = max(appended_at, batch["poll"])
             moments = (
                 scheduled[number],
                 appended_at,
-                asked_at,
-                max(asked_at, since),
+                fetch_began_at,
+                max(fetch_began_at, since),
                 *(batch[step] for step in ("polled", "mapped", "produced", "offsets_sent", "committed")),
                 arrived[number],
             )
@@ -153,7 +154,7 @@ def steps_of(
 
 
 def figures_of(events: Sequence[EventSteps]) -> dict[str, dict[str, float]]:
-    """Milliseconds of each step and of `all` of them: mean, p50, p99."""
+    """Step, or `all` for their sum -> `mean`, `p50`, `p99` -> milliseconds. Of two events at least."""
     figures = {}
     for step in (*STEPS, "all"):
         values = [sum(event.values()) if step == "all" else event[step] for event in events]
@@ -166,11 +167,11 @@ def figures_of(events: Sequence[EventSteps]) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Print a line of JSON for each run, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=1_000)
-    parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--partitions", type=int, nargs="+", default=[2, 6])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"])
+    parser.add_argument("--rate", type=float, default=1_000, help="events a second")
+    parser.add_argument("--seconds", type=float, default=15, help="that are measured, behind the warm-up")
+    parser.add_argument("--rounds", type=int, default=5, help="each runs all variants on all numbers of partitions")
+    parser.add_argument("--partitions", type=int, nargs="+", default=[2, 6], help="of the events")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"], help="settings that take turns")
     parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
     args = parser.parse_args()
     raw = RawFigures("steps", args.out, vars(args))
