@@ -1,7 +1,8 @@
-"""`python -m tests.equality`: records by plans and by the reference, in two processes; 1 for a difference.
+"""`python -m tests.equality`: the same records by plans and by the reference; the exit code is 1 for a difference.
 
-Of all families, by evolved writers, with generated templates and the shipped ones, valid and broken. `--only 4711`
-repeats one record of a seed and prints it and both outcomes.
+They are of all families, by evolved writers, with generated templates and the shipped ones, valid and broken. A quick
+look: `python -m tests.equality --examples 20000`. One record again, with both outcomes where they differ:
+`python -m tests.equality --seed 7 --only 4711`.
 """
 
 import argparse
@@ -23,14 +24,16 @@ DIFFERENCES_SHOWN: Final = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print the counts and a summary line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.equality", description=__doc__)
-    parser.add_argument("--examples", type=int, default=1_000_000)
-    parser.add_argument("--round", type=int, default=10_000, help="examples with the same templates and writers")
+    """Run, print the counts, a summary line and the first differences; gives the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.equality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--examples", type=int, default=1_000_000, help="records in all")
+    parser.add_argument("--round", type=int, default=10_000, help="records with the same templates and writers")
     parser.add_argument("--seed", type=int, default=None, help="default: from the clock; it is printed")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="that check rounds at the same time")
     parser.add_argument("--stop", action="store_true", help="after the round of the first difference")
-    parser.add_argument("--only", type=int, help="the number of a record")
+    parser.add_argument("--only", type=int, help="the number of a record; with the --seed and --round of its run")
     args = parser.parse_args(arguments)
     seed = int(time.time()) if args.seed is None else args.seed
     sources = make_sources(seed)
@@ -95,7 +98,7 @@ def _run_round(seed: int, number: int, numbers: range) -> Tally:
 
 
 def summary(tally: Tally, seed: int, seconds: float) -> str:
-    """One line."""
+    """In a line: how many records there were, the share of each kind that plans accepted, how many differ."""
     counts = tally.counts
     examples = sum(counts[kind] for kind in KINDS)
     shares = []
@@ -110,18 +113,18 @@ def summary(tally: Tally, seed: int, seconds: float) -> str:
 
 
 def show(sources: Sources, seed: int, number: int, per_round: int) -> int:
-    """Map one record by both; prints its bytes, and the outcomes where they differ."""
-    drawn, tally = Round(sources, seed, number // per_round), Tally()
-    example = drawn.example(number)
+    """Map one record by both, and print its bytes, and the outcomes where they differ; gives the exit code."""
+    round_, tally = Round(sources, seed, number // per_round), Tally()
+    example = round_.example(number)
     record = example.case.record
     print(f"{example.kind}, configuration {example.case.configuration.name}, key {record.key!r}")  # noqa: T201
     print(f"headers {record.headers!r}\nvalue {(record.value or b'').hex()}")  # noqa: T201
-    drawn.check(number, tally)
+    round_.check(number, tally)
     for difference in tally.differences:
         print(difference.text)  # noqa: T201
     if tally.differences:
-        pprint.pp({"reference": comparable(drawn.reference(example))}, width=200)
-        pprint.pp({"planned": comparable(drawn.planned(example))}, width=200)
+        pprint.pp({"reference": comparable(round_.reference(example))}, width=200)
+        pprint.pp({"planned": comparable(round_.planned(example))}, width=200)
     return 1 if tally.differences else 0
 
 

@@ -67,7 +67,7 @@ _OPERATIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A record of which a plan does not give what it should; `number` and the seed give it again."""
+    """A record of which a plan does not give what it should, and what is wrong; `number` and the seed give it again."""
 
     number: int
     text: str
@@ -92,7 +92,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A record to be mapped. `fields` are its event's where it is written as any producer would write it."""
+    """A record to be mapped, of one of KINDS. `fields` are its event's, for a VALID one; None: of another kind."""
 
     case: Case
     kind: str
@@ -238,10 +238,10 @@ class Round:
 
 def run_round(sources: Sources, seed: int, number: int, numbers: range) -> Tally:
     """Check the records `numbers` of round `number`."""
-    tally, drawn = Tally(), Round(sources, seed, number)
-    for each in numbers:
-        drawn.check(each, tally)
-    for reason in drawn.plans.refused_schemas.values():
+    tally, round_ = Tally(), Round(sources, seed, number)
+    for record_number in numbers:
+        round_.check(record_number, tally)
+    for reason in round_.plans.refused_schemas.values():
         tally.counts[f"writers without a plan: {_shape(reason)}"] += 1
     re.purge()  # else expressions of the last rounds fill the memory
     return tally

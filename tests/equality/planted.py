@@ -1,7 +1,9 @@
-"""Bugs planted in plans: `python -m tests.equality.planted` shows what finds each of them; 1 for one that is missed.
+"""Bugs planted in plans: `python -m tests.equality.planted` shows what finds each of them; the exit code is 1 for one
+that is missed.
 
 Each is planted in a copy of the tree. There its test has to fail, which passes in the copy without it. A small campaign
-finds most of them too; an end of a range is hardly ever met by chance.
+finds most of them too; an end of a range is hardly ever met by chance. One bug, by its test alone:
+`python -m tests.equality.planted --only zone-day --examples 0`.
 """
 
 import argparse
@@ -123,7 +125,7 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
 """By the name that `--only` takes."""
 
 
-def planted(bug: PlantedBug, text: str) -> str:
+def with_bug(bug: PlantedBug, text: str) -> str:
     """The text of the bug's file with the bug. ValueError where what it replaces does not stand there once."""
     if text.count(bug.before) != 1:
         raise ValueError(f"{bug.description}: {bug.file} does not have once: {bug.before}")
@@ -142,7 +144,7 @@ def copied_tree(bug: PlantedBug | None) -> Iterator[Path]:
                 shutil.copy(source, target)
         if bug is not None:
             file = Path(folder, "processor", bug.file)
-            file.write_text(planted(bug, file.read_text("utf-8")), "utf-8")
+            file.write_text(with_bug(bug, file.read_text("utf-8")), "utf-8")
         yield Path(folder)
 
 
@@ -165,8 +167,12 @@ def campaign_result(tree: Path, examples: int) -> tuple[bool, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Plant each bug, and print what finds it; 1 when one is missed, or a test fails without any."""
-    parser = argparse.ArgumentParser(prog="python -m tests.equality.planted", description=__doc__)
-    parser.add_argument("--only", choices=tuple(BUGS))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.equality.planted",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", choices=tuple(BUGS), help="one bug; not set: all")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="of each campaign; 0: tests alone")
     args = parser.parse_args(arguments)
     bugs = {name: bug for name, bug in BUGS.items() if args.only in (None, name)}
@@ -178,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check(bug: PlantedBug | None, tests: Collection[str], *, examples: int) -> bool:
-    """Whether the tests miss a bug or, without one, tests or campaign find something. Prints what each of them says."""
+    """Whether `tests` miss `bug` or, without one, tests or campaign find something. Prints what each of them says."""
     with copied_tree(bug) as tree:
         failed = failed_tests(tree, tests)
         is_clean, summary = campaign_result(tree, examples) if examples else (bug is None, "")

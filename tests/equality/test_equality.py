@@ -9,7 +9,7 @@ import pytest
 from processor.domain.outcome import Outcome
 from tests.equality.__main__ import RunPlan, run
 from tests.equality.campaign import KINDS, Example, Round, Tally, is_ordinary
-from tests.equality.planted import BUGS, ROOT, planted
+from tests.equality.planted import BUGS, ROOT, with_bug
 from tests.equality.sources import Sources, make_sources
 
 SEED = 5
@@ -29,10 +29,10 @@ def test_each_bug_can_be_planted(name: str) -> None:
     text = (ROOT / "processor" / bug.file).read_text("utf-8")
     file, _, test = bug.test.partition("::")
 
-    assert text != planted(bug, text)
+    assert text != with_bug(bug, text)
     assert f"def {test}(" in (ROOT / file).read_text("utf-8")
     with pytest.raises(ValueError, match=bug.file):
-        planted(bug, "")
+        with_bug(bug, "")
 
 
 @pytest.mark.process
@@ -61,9 +61,9 @@ def test_differences_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     numbers = Counter(str(number) for number in range(0, 200, 2))
     monkeypatch.setattr(Round, "planned", planned)
-    tally, drawn = Tally(), Round(sources(), SEED, 0)
+    tally, round_ = Tally(), Round(sources(), SEED, 0)
     for number in range(200):
-        drawn.check(number, tally)
+        round_.check(number, tally)
 
     assert {
         "raised KeyError",
