@@ -172,7 +172,7 @@ def standalone_consumer(
         Reader,
         {
             "fetch.queue.backoff.ms": 5,
-            "queued.max.messages.kbytes": 16_384,  # the start offsets of eight partitions are resolved at once
+            "queued.max.messages.kbytes": 16_384,  # instead of 64 MB; what reads a range has less (read_range.py)
             "receive.message.max.bytes": MAX_RECEIVE_BYTES,
             "session.timeout.ms": SESSION_TIMEOUT_MS,
             **common_properties(settings),

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _READER_PROPERTIES: Final = {
     "enable.partition.eof": True,
     "fetch.wait.max.ms": 10,  # the end is known when a fetch comes back empty, by default after 500 ms
-    "queued.max.messages.kbytes": 4_096,  # of each reader; read as fast as it comes, more ahead only takes memory
+    "queued.max.messages.kbytes": 4_096,  # of each reader, and start offsets of eight partitions are resolved at once
 }
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
 METADATA_TIMEOUT_S: Final = 1.0  # no longer than librdkafka waits by itself

@@ -483,8 +483,9 @@ class Settings(BaseSettings):
         default=0.0,
         ge=0,
         le=1,
-        description="The share of planned events that the reference maps too, so that a fault of a plan is found: what "
-        "it makes is published, and processor_plan_differences_total counts where a plan makes something else.",
+        description="The share (0 to 1, say 0.001) of planned events that the reference maps, too, so that a fault of "
+        "a plan is found: what it makes is published, and processor_plan_differences_total counts where a plan makes "
+        "something else.",
     )
     circuit_breaker: Switch = Field(
         default=Switch.ON, description="Suspend a template that fails for almost every record."
