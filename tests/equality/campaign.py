@@ -36,7 +36,7 @@ from tests.fuzz.corpus import FIRST_WRITER_ID, Corpus, ValidRecord
 from tests.fuzz.environment import Configuration, Environment, configurations, schemas_of
 from tests.fuzz.extreme import extreme_event
 from tests.fuzz.mutated import mutated_record
-from tests.support.planned import comparable
+from tests.support.planned import TRACE, comparable
 
 FAMILIES_PER_ROUND: Final = 2
 OTHER_WRITERS: Final = 2  # of each family of a round
@@ -53,11 +53,7 @@ _WRITTEN_WEIGHTS: Final = (6, 1, 3)
 MUTATED: Final = "mutated"
 KINDS: Final = (*WRITTEN, MUTATED)
 
-_TRACE: Final[Headers] = (
-    ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-    ("correlation-id", b"c-1"),
-    ("other", None),
-)
+_HEADERS: Final[Headers] = (*TRACE, ("other", None))
 _OPERATION: Final = OperationId("replay-20261129T075501Z-3f2a91c0")
 _OPERATIONS: Final = (
     *(None, None, None, PastOperation(id=_OPERATION)),
@@ -186,7 +182,7 @@ class Round:
             event, fields = self._draw_event(rng)
             writer = rng.choice(self._corpus.writers[FAMILIES[event.family].record])
             value: bytes | None = value_of(fields, writer, self._corpus, rng, kind)
-            headers = _TRACE if rng.random() < 0.1 else ()
+            headers = _HEADERS if rng.random() < 0.1 else ()
             key: bytes | None = event.ordering_key.encode()
         else:
             value, headers, key = mutated_record(self._corpus, rng)

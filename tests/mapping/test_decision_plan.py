@@ -27,7 +27,6 @@ from processor.mapping.map import combine_results, map_event
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.reference import Reference
 from processor.mapping.scanned_event import ScannedEvent
-from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import read_decision
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
@@ -44,7 +43,7 @@ from tests.support.builders import (
     map_record,
     schemas,
 )
-from tests.support.planned import avro_record, comparable, with_plans, with_plans_alone
+from tests.support.planned import TRACE, avro_record, comparable, processed, with_plans, with_plans_alone
 
 NTC: Final = "NTC-3300-0041"
 BEFORE: Final = RecordPosition(EVENTS_TOPIC, 3, 1)
@@ -67,16 +66,8 @@ RULES: Final[dict[str, Any]] = {
 
 
 def context_of(form: WireFormat, *templates: Template, **changes: Any) -> MappingContext:
-    """A context that writes all outputs in one format."""
-    encode = OutputEncoder(schemas(), output_format=form, stream_format=form)
-    return make_context(*(templates or TEMPLATES.values()), encode=encode, **{**RULES, **changes})
-
-
-def processed(record: SourceRecord, context: MappingContext, **options: Any) -> Processed:
-    """The outcome of a record that is an event's."""
-    outcome = map_record(record, context, **options)
-    assert isinstance(outcome, Processed)
-    return outcome
+    """A context with the templates of TEMPLATES, or others, under RULES."""
+    return make_context(*(templates or TEMPLATES.values()), form=form, **{**RULES, **changes})
 
 
 def reasons_written(record: SourceRecord, context: MappingContext, **options: Any) -> list[DecisionReason]:
@@ -126,7 +117,6 @@ def test_records_without_a_time(timestamp_ms: int) -> None:
 # ----------------------------------------------------------------------------------------------------- past operations
 
 OPERATION: Final = PastOperation(id=OperationId("replay-20261129T075501Z-3f2a91c0"))
-TRACE: Final = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("correlation-id", b"c-1"))
 
 
 def outcomes(

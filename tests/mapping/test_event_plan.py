@@ -23,7 +23,6 @@ from processor.mapping.map import map_event
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.templates.load import SHIPPED
-from processor.wire.encode import OutputEncoder
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     EVENTS_TOPIC,
@@ -38,7 +37,7 @@ from tests.support.builders import (
     schemas,
 )
 from tests.support.laws import examples
-from tests.support.planned import avro_record, comparable, is_planned, with_plans
+from tests.support.planned import TRACE, avro_record, comparable, is_planned, with_plans
 from tests.support.wire import SCHEMAS, changed_schema, events_of, field_of
 
 EXAMPLES: Final = {
@@ -46,7 +45,6 @@ EXAMPLES: Final = {
     for folder in ("events", "samples")
     for path in (SHIPPED / folder).glob("*.json")
 }
-FORMATS: Final = {form: OutputEncoder(schemas(), output_format=form, stream_format=form) for form in WireFormat}
 
 
 def check_equal(record: SourceRecord, context: MappingContext, **options: Any) -> bool:
@@ -61,10 +59,10 @@ def check_equal(record: SourceRecord, context: MappingContext, **options: Any) -
 @cache
 def context_of(form: WireFormat) -> MappingContext:
     """The shipped templates, with plans."""
-    return with_plans(make_context(encode=FORMATS[form]))
+    return with_plans(make_context(form=form))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", WireFormat)
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_shipped_events_and_templates(name: str, form: WireFormat) -> None:
     """Each is planned."""
@@ -87,7 +85,6 @@ def test_any_event_with_the_shipped_templates(family: str, data: st.DataObject) 
 # What else outputs depend on
 
 OPERATION: Final = OperationId("replay-20261129T075501Z-3f2a91c0")
-TRACE: Final = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("correlation-id", b"c-1"))
 CHANGES: Final[dict[str, dict[str, Any]]] = {
     "a replay": {"operation": PastOperation(id=OPERATION)},
     "a reissue": {"operation": PastOperation(id=OPERATION, reissue=True, send_late=True)},
@@ -102,7 +99,7 @@ CHANGES: Final[dict[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", ["LOAN_REPAYMENT", "CLIENT_CREATED", "REPAYMENT_REMINDER"])
 def test_installations(name: str, changes: dict[str, Any]) -> None:
     """Settings, topics and operations."""
-    context = with_plans(make_context(encode=FORMATS[WireFormat.AVRO], **changes))
+    context = with_plans(make_context(form=WireFormat.AVRO, **changes))
 
     check_equal(avro_record(make_event(EXAMPLES[name]).fields), context)
 
@@ -144,7 +141,7 @@ def test_suspended_templates() -> None:
 
 def test_events_without_a_template() -> None:
     """Are scanned too."""
-    context = with_plans(make_context(make_template(events=("SAVINGS_DEPOSIT",)), encode=FORMATS[WireFormat.AVRO]))
+    context = with_plans(make_context(make_template(events=("SAVINGS_DEPOSIT",)), form=WireFormat.AVRO))
 
     assert not check_equal(avro_record(), context)
 
@@ -173,7 +170,7 @@ def test_a_template_that_fails() -> None:
     template = make_template(body="{TRANSACTION_COMMENT}", strict=True)
     fields = {**make_event().fields}
     fields["transaction"] = {**fields["transaction"], "comment": None}
-    context = with_plans(make_context(template, make_template("second"), encode=FORMATS[WireFormat.AVRO]))
+    context = with_plans(make_context(template, make_template("second"), form=WireFormat.AVRO))
 
     assert not check_equal(avro_record(fields), context)
 
@@ -217,14 +214,14 @@ def test_records_that_are_scanned(change: dict[str, Any], expected: bool) -> Non
 def test_an_event_that_is_too_large() -> None:
     """Is not scanned."""
     record = avro_record()
-    context = with_plans(make_context(encode=FORMATS[WireFormat.AVRO], max_event_bytes=len(record.value or b"") - 1))
+    context = with_plans(make_context(form=WireFormat.AVRO, max_event_bytes=len(record.value or b"") - 1))
 
     assert not scanned(record, context)
 
 
 def test_plans_are_of_one_context() -> None:
     """A context with other templates has other plans, whoever made it."""
-    record, context = avro_record(), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(), with_plans(make_context(form=WireFormat.AVRO))
     assert check_equal(record, context)
 
     other = replace(context, templates=make_context(make_template()).templates)
@@ -234,9 +231,9 @@ def test_plans_are_of_one_context() -> None:
 
 def test_a_context_other_than_it_was_scanned_with() -> None:
     """The plan is not for it."""
-    record, context = avro_record(), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(), with_plans(make_context(form=WireFormat.AVRO))
     source = make_source(record, context)
-    other = with_plans(make_context(make_template(), encode=FORMATS[WireFormat.AVRO]))
+    other = with_plans(make_context(make_template(), form=WireFormat.AVRO))
 
     outcome = map_event(source, other, suspended=frozenset(), duplicate_of=None)
 
@@ -247,7 +244,7 @@ def test_a_context_other_than_it_was_scanned_with() -> None:
 def test_many_schemas() -> None:
     """Each that is scanned takes memory, so of the first ones alone; the others are read."""
     writer = SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id]
-    record, context = avro_record(), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(), with_plans(make_context(form=WireFormat.AVRO))
     value = record.value or b""
     found = []
     for number in range(1, MAX_SCANNERS + 3):
@@ -272,7 +269,7 @@ def test_many_schemas_without_a_plan() -> None:
 def test_schemas_without_a_plan() -> None:
     """Are named with the reason, and tried once."""
     plans = EventPlans()
-    context = make_context(plans=plans, encode=FORMATS[WireFormat.AVRO])
+    context = make_context(plans=plans, form=WireFormat.AVRO)
     record = avro_record()
     strange = replace(SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id], name="bank.Something")
 
@@ -302,7 +299,7 @@ def test_scanners_that_are_made_elsewhere() -> None:
         started.append((make, Future()))
         return started[-1][1]
 
-    context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
+    context = make_context(plans=EventPlans(start), form=WireFormat.AVRO)
     record = avro_record()
     assert not scanned(record, context)
     assert not scanned(record, context)
@@ -321,7 +318,7 @@ def test_scanners_are_made_one_after_the_other() -> None:
         started.append((make, Future()))
         return started[-1][1]
 
-    context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
+    context = make_context(plans=EventPlans(start), form=WireFormat.AVRO)
     first, second = avro_record(), avro_record(make_event("client-created").fields)
     for _ in range(2):
         assert not scanned(first, context)
@@ -345,7 +342,7 @@ def test_a_fault_of_ours_while_planning() -> None:
         future.set_exception(KeyError("planted"))
         return future
 
-    context = make_context(plans=EventPlans(start), encode=FORMATS[WireFormat.AVRO])
+    context = make_context(plans=EventPlans(start), form=WireFormat.AVRO)
     record = avro_record()
     with pytest.raises(KeyError, match="planted"):
         decode_record(record, context, schema_of=schemas().local_schema)

@@ -143,9 +143,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
     record, templates = of_every_output(timestamp_ms)
     source = make_source(record, make_context(*templates))
     in_avro, in_json = (
-        outcome_of(
-            record, make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form))
-        )
+        outcome_of(record, make_context(*templates, form=form))
         for form in WireFormat
     )
     (letter,) = (out for out in in_json.outputs if out.topic == DEAD_LETTERS)
@@ -1247,7 +1245,7 @@ def test_any_values_give_a_result_in_each_format(name: str, amount: Any) -> None
         make_template("xml", body='<a b="{ACCOUNT_NAME}">{TRANSACTION_AMOUNT}</a>', content_type=ContentType.XML),
     )
     for form in WireFormat:
-        context = make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form))
+        context = make_context(*templates, form=form)
         outcome = outcome_of(make_record(event), context)
 
         assert 4 == len(outcome.created)
@@ -1284,7 +1282,7 @@ def test_a_split_of_the_templates_gives_what_the_whole_gives(
     With the shipped templates for each event, and with one of each result.
     """
     templates = SPLIT_TEMPLATES if name is None else ()
-    context = make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form))
+    context = make_context(*templates, form=form)
     record = make_record(make_event() if name is None else make_event(shipped_event(name)))
     whole = outcome_of(record, context, SPLIT_SUSPENDED)
     names = [template.id for template in context.templates.templates]

@@ -20,13 +20,11 @@ from processor.domain.channel import RecipientKind
 from processor.domain.event import Event
 from processor.domain.notification import Actor, Attachment, Notification, StatusSet, status_map
 from processor.domain.operation import OperationId, PastOperation
-from processor.domain.outcome import Processed
 from processor.domain.record import SourceRecord
 from processor.domain.reference import Table
 from processor.domain.template import Template
 from processor.mapping.context import MappingContext
 from processor.mapping.reference import Reference
-from processor.wire.encode import OutputEncoder
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     TENANT,
@@ -40,7 +38,7 @@ from tests.support.builders import (
 )
 from tests.support.laws import examples
 from tests.support.output_readers import read_notification
-from tests.support.planned import avro_record, comparable, is_planned, with_plans, with_plans_alone
+from tests.support.planned import TRACE, avro_record, comparable, is_planned, processed, with_plans, with_plans_alone
 from tests.support.wire import SCHEMAS, events_of
 
 NTC: Final = "NTC-3300-0041"
@@ -84,18 +82,6 @@ def tables(rows: Mapping[Table, Any]) -> Reference:
     return Reference(rows=lambda table, _key: values.get(table))
 
 
-def context_of(form: WireFormat, *templates: Template, **changes: Any) -> MappingContext:
-    """A context that writes all outputs in one format."""
-    return make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form), **changes)
-
-
-def processed(record: SourceRecord, context: MappingContext, **options: Any) -> Processed:
-    """The outcome of a record that is an event's."""
-    outcome = map_record(record, context, **options)
-    assert isinstance(outcome, Processed)
-    return outcome
-
-
 def notifications(record: SourceRecord, context: MappingContext) -> list[Notification]:
     """The Messages of a record, which plans alone have written, as the reference does."""
     reference, planned = processed(record, context), processed(record, with_plans_alone(context))
@@ -128,7 +114,9 @@ def test_each_recipient(event: Event, fields: dict[str, Any], rows: Mapping[Tabl
         make_sms("text-of-category", category=NTC, **fields),
     ]
 
-    assert 4 == len(notifications(avro_record(event.fields), context_of(form, *templates, reference=tables(rows))))
+    context = make_context(*templates, form=form, reference=tables(rows))
+
+    assert 4 == len(notifications(avro_record(event.fields), context))
 
 
 @pytest.mark.parametrize("form", WireFormat)
@@ -149,7 +137,7 @@ def test_what_cannot_be_sent(
     template: Template, changes: dict[str, Any], status_set: StatusSet, rows: Mapping[Table, Any], form: WireFormat
 ) -> None:
     """Beside what can: another status at once, and the address may be missing; a suppressed one is Discarded."""
-    context = context_of(form, template, reference=tables(rows), statuses=status_map(status_set))
+    context = make_context(template, form=form, reference=tables(rows), statuses=status_map(status_set))
     planned = with_plans(context)
     for fields in (make_event().fields, make_event(**changes).fields, make_event().fields):
         record = avro_record(fields)
@@ -163,7 +151,7 @@ def test_statuses() -> None:
     records = [avro_record(), avro_record(make_event(client__emailAddress=None).fields)]
     statuses, seen = status_map(StatusSet.EXTENDED), []
     for rows in (TABLES["all"], TABLES["blocked"]):
-        context = context_of(WireFormat.JSON, make_email(), reference=tables(rows), statuses=statuses)
+        context = make_context(make_email(), form=WireFormat.JSON, reference=tables(rows), statuses=statuses)
         seen += [value for record in records for value in notifications(record, context)]
 
     assert ["Queued", "Failed", "Discarded", "Discarded"] == [value.status for value in seen]
@@ -176,7 +164,7 @@ def test_rows_that_change(form: WireFormat) -> None:
     of a contact that is blocked and no more."""
     rows: dict[Table, bytes] = {}
     reference = Reference(rows=lambda table, _key: rows.get(table), category_by_family={"loan_transaction": NTC})
-    context = context_of(form, make_email(), reference=reference)
+    context = make_context(make_email(), form=form, reference=reference)
     planned, record = with_plans_alone(context), avro_record()
     seen = set[bytes | None]()
     for number in [*range(12), 0, 11, 0]:
@@ -203,10 +191,9 @@ def test_rows_that_change(form: WireFormat) -> None:
 )
 def test_past_operations(operation: PastOperation, form: WireFormat) -> None:
     """Each Message names its operation behind what is carried on; a reissued one has another id."""
-    headers = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("correlation-id", b"c-1"))
-    record = avro_record(headers=headers)
-    context = context_of(
-        form, make_email(), make_sms(category=NTC), operation=operation, reference=tables(TABLES["left"])
+    record = avro_record(headers=TRACE)
+    context = make_context(
+        make_email(), make_sms(category=NTC), form=form, operation=operation, reference=tables(TABLES["left"])
     )
 
     assert 2 == len(notifications(record, context))
@@ -222,7 +209,7 @@ def test_what_settings_and_templates_say() -> None:
     ]
     record = replace(avro_record(), timestamp_ms=-1)
     for form in WireFormat:
-        context = context_of(form, *templates, actor=Actor("UR-1111-2222-3333", "Bank", "/i"))
+        context = make_context(*templates, form=form, actor=Actor("UR-1111-2222-3333", "Bank", "/i"))
 
         assert 3 == len(notifications(record, context))
 
@@ -231,7 +218,7 @@ def test_what_settings_and_templates_say() -> None:
 def test_a_message_that_does_not_fit(rows: Mapping[Table, Any]) -> None:
     """The template fails, by the reference; with a byte more the plan writes it."""
     record, template = avro_record(), make_email()
-    context = context_of(WireFormat.AVRO, template, reference=tables(rows))
+    context = make_context(template, form=WireFormat.AVRO, reference=tables(rows))
     size = next(out.size_bytes for out in processed(record, context).outputs if out.topic == "notifications.messages")
     fits, too_large = (
         replace(context, output_topics=make_output_topics(notifications=limit)) for limit in (size, size - 1)
@@ -261,7 +248,7 @@ def _contexts(form: WireFormat) -> tuple[MappingContext, MappingContext]:
     """The shipped templates over the rows in `_rows`, without and with plans."""
     families = dict.fromkeys(FAMILIES, NTC)
     reference = Reference(rows=lambda table, _key: _rows.get(table), category_by_family=families)
-    context = context_of(form, reference=reference)
+    context = make_context(form=form, reference=reference)
     return context, with_plans(context)
 
 

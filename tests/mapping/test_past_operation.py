@@ -29,7 +29,6 @@ from processor.mapping.reference import Reference
 from processor.mapping.rejections import refuse_outputs, reject_for_error
 from processor.shipped import sample as shipped_event
 from processor.wire.dead_letter import read_dead_letter
-from processor.wire.encode import OutputEncoder
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     EVENTS_TOPIC,
@@ -190,10 +189,9 @@ def test_a_past_operation_makes_the_same_messages(
 ) -> None:
     """The shipped templates, each event, both formats: keys and values are those of `run`."""
     record = make_record(make_event(shipped_event(name)), headers=TRACE if headers else ())
-    encode = OutputEncoder(schemas(), output_format=form, stream_format=form)
-    by_run = outputs(map_record(record, make_context(encode=encode)))
+    by_run = outputs(map_record(record, make_context(form=form)))
     by_operation = outputs(
-        map_record(record, make_context(encode=encode, operation=replace(OPERATION, send_late=send_late)))
+        map_record(record, make_context(form=form, operation=replace(OPERATION, send_late=send_late)))
     )
     added = {HEADER, LATE}
 

@@ -32,7 +32,6 @@ from processor.mapping.planned_outputs import (
 from processor.mapping.recipient import KeyField, recipient_of
 from processor.mapping.reference import Reference
 from processor.templates.load import SHIPPED
-from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import FIELDS, skipped_fields
 from processor.wire.output_plan import HoleKind, OutputPlan, part_plan
 from processor.wire.value_encoders import encode_value
@@ -75,12 +74,6 @@ def tables(**contact: Any) -> Reference:
     rows = ROWS | {Table.CONTACTS: ROWS[Table.CONTACTS] | contact}
     by_table = {table: json.dumps(row).encode() for table, row in rows.items()}
     return Reference(rows=lambda table, _: by_table.get(table), category_by_family={"client": "NTC-3300-0041"})
-
-
-def context_of(form: WireFormat, *templates: Template, **fields: Any) -> MappingContext:
-    """A context that writes all outputs in one format."""
-    encode = OutputEncoder(schemas(), output_format=form, stream_format=form)
-    return make_context(*templates, encode=encode, **fields)
 
 
 def outputs(result: TemplateResult) -> Iterator[OutputValue]:
@@ -138,7 +131,7 @@ def compared(source: SourceEvent, context: MappingContext, form: WireFormat) -> 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_outputs_of_every_event(name: str, with_tables: bool, form: WireFormat) -> None:
     """Of every event, by the shipped templates: what is written by plans is what is written without."""
-    context = context_of(form, **({"reference": tables()} if with_tables else {}))
+    context = make_context(form=form, **({"reference": tables()} if with_tables else {}))
     source = make_source(make_record(make_event(EXAMPLES[name])), context)
 
     assert {"Communicationmessage", "MessageStatus"} <= set(compared(source, context, form))
@@ -161,7 +154,7 @@ def test_messages_that_fail(
     template: Template, changes: dict[str, Any], failure: FailureReason | None, form: WireFormat
 ) -> None:
     """Reason and cause are there, and the destination may be missing; one that is too long has its destination."""
-    context = context_of(form, template)
+    context = make_context(template, form=form)
     source = make_source(make_record(make_event(**changes)), context)
     (result,) = map_event(source, context, suspended=frozenset(), duplicate_of=None).results
 
@@ -173,7 +166,7 @@ def test_messages_that_fail(
 @pytest.mark.parametrize("form", WireFormat)
 def test_a_discarded_message(form: WireFormat) -> None:
     """Of a contact that is blocked the portal alone has a record, by the plan of a suppressed draft."""
-    context = context_of(form, make_email(), reference=tables(status="Blocked"))
+    context = make_context(make_email(), form=form, reference=tables(status="Blocked"))
     source = make_source(make_record(), context)
 
     assert ["Notification"] == compared(source, context, form)
@@ -185,7 +178,7 @@ def test_decisions(changes: dict[str, Any], form: WireFormat) -> None:
     """Of several templates: one plan for the decision, and one for each reason within it."""
     off = make_template("off", active=False)
     opted_out = make_sms("group-text", recipient=RecipientKind.GROUP)
-    context = context_of(form, off, opted_out)
+    context = make_context(off, opted_out, form=form)
     source = make_source(make_record(make_event(**changes)), context)
     outcome = map_event(source, context, suspended=frozenset(), duplicate_of=None)
     decision = decision_of(source.record, source.event, outcome.skipped, context)
@@ -204,7 +197,7 @@ def test_decisions(changes: dict[str, Any], form: WireFormat) -> None:
 @pytest.mark.parametrize("form", WireFormat)
 def test_a_decision_about_the_whole_record(form: WireFormat) -> None:
     """Its one reason names no template."""
-    context = context_of(form, make_template())
+    context = make_context(make_template(), form=form)
     source = make_source(make_record(), context)
     outcome = map_event(source, context, suspended=frozenset(), duplicate_of=source.record.position)
     (skipped,) = outcome.skipped
@@ -217,7 +210,7 @@ def test_a_decision_about_the_whole_record(form: WireFormat) -> None:
 
 def test_holes_are_what_depends_on_the_event() -> None:
     """All else of the outputs of a stream's template is constant; most holes are never null, keys have their size."""
-    context, template = context_of(WireFormat.AVRO, make_template()), make_template()
+    context, template = make_context(make_template(), form=WireFormat.AVRO), make_template()
     message = message_plan(template, REPAYMENT, context, LOAN_OF_A_CLIENT, WireFormat.AVRO)
     status = status_plan(template, REPAYMENT, context, LOAN_OF_A_CLIENT, WireFormat.AVRO)
     stream = stream_event_plan(template, REPAYMENT, context, WireFormat.JSON)
@@ -239,7 +232,7 @@ def test_holes_are_what_depends_on_the_event() -> None:
 def test_holes_of_a_decision() -> None:
     """Where its record lies, and of each reason the detail and the key."""
     template = make_template()
-    context = context_of(WireFormat.AVRO, template)
+    context = make_context(template, form=WireFormat.AVRO)
     decision = decision_plan(REPAYMENT, context, WireFormat.AVRO)
     skipped = SkippedTemplate(reason=DecisionReason.CONDITION_FALSE, detail="", templateId=template.id)
     reason = reason_plan(skipped, context, WireFormat.AVRO)
@@ -253,7 +246,7 @@ def test_holes_of_a_decision() -> None:
 def test_holes_of_a_notification() -> None:
     """Whom it is for, what it says and when; what the reference tables have is whole."""
     template = make_email()
-    context = context_of(WireFormat.JSON, template)
+    context = make_context(template, form=WireFormat.JSON)
     plan = notification_plan(template, REPAYMENT, context, LOAN_OF_A_CLIENT, WireFormat.JSON)
 
     assert [
@@ -267,7 +260,7 @@ def test_holes_of_a_notification() -> None:
 @pytest.mark.parametrize("changes", [{}, {"installment": None}])
 def test_a_repayment_key_may_be_missing(changes: dict[str, Any], form: WireFormat) -> None:
     """Of a reminder, whose installment may be null in its schema."""
-    context = context_of(form, make_webhook(events=("REPAYMENT_REMINDER",), body="{ACCOUNT_ID}"))
+    context = make_context(make_webhook(events=("REPAYMENT_REMINDER",), body="{ACCOUNT_ID}"), form=form)
     source = make_source(make_record(make_event(EXAMPLES["REPAYMENT_REMINDER"], **changes)), context)
 
     assert ["Communicationmessage", "MessageStatus"] == compared(source, context, form)
@@ -278,4 +271,4 @@ def test_only_a_channel_with_notifications_has_a_plan_of_them() -> None:
     template = make_task()
 
     with pytest.raises(ValueError, match="has no Message"):
-        notification_plan(template, REPAYMENT, context_of(WireFormat.AVRO, template), LOAN_OF_A_CLIENT, WireFormat.AVRO)
+        notification_plan(template, REPAYMENT, make_context(template), LOAN_OF_A_CLIENT, WireFormat.AVRO)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import MappingPath, Processed, TemplateResult
+from processor.domain.outcome import MappingPath, TemplateResult
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import OutRecord, RecordPosition, TemplateId
 from processor.domain.reference import Table
@@ -19,7 +19,7 @@ from processor.mapping.reference import Reference
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.mapping.verify_plan import Sample
 from tests.support.builders import make_context, make_email, make_event, make_template, map_record
-from tests.support.planned import RecordedReports, avro_record, comparable
+from tests.support.planned import RecordedReports, avro_record, comparable, processed
 
 ALL = Sample(1.0)
 RECORD = avro_record()
@@ -33,13 +33,6 @@ def verified_context(
     observer = RecordedReports()
     context = make_context(*(templates or (NOTE, OTHER)), plans=EventPlans(observer=observer, sample=sample), **fields)
     return context, observer
-
-
-def processed(context: MappingContext) -> Processed:
-    """The outcome of the record."""
-    outcome = map_record(RECORD, context)
-    assert isinstance(outcome, Processed)
-    return outcome
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, change: Callable[[TemplateResult], TemplateResult]) -> None:
@@ -92,7 +85,7 @@ def test_a_wrong_plan_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -> N
     change, parts = FAULTS[fault]
     plant(monkeypatch, change)
     context, observer = verified_context()
-    outcome = processed(context)
+    outcome = processed(RECORD, context)
 
     assert comparable(map_record(RECORD, replace(context, plans=None))) == comparable(outcome)
     assert MappingPath.REFERENCE is outcome.path
@@ -124,7 +117,7 @@ def test_records_that_are_verified_are_not_scanned_ahead() -> None:
     for sample, is_scanned in ((ALL, False), (None, True)):
         context, _ = verified_context(sample=sample)
         assert context.plans is not None
-        processed(context)
+        processed(RECORD, context)
 
         assert [is_scanned] == [scanned is not None for scanned in context.plans.scan_ahead([RECORD], context)]
 
@@ -135,14 +128,14 @@ def test_a_wrong_plan_of_a_record_that_is_not_verified(monkeypatch: pytest.Monke
     for sample in (None, Sample(1e-9)):
         context, observer = verified_context(sample=sample)
 
-        assert b"wrong" in [output.value for output in processed(context).outputs]
+        assert b"wrong" in [output.value for output in processed(RECORD, context).outputs]
         assert ([], []) == (observer.differences, observer.refusals)
 
 
 def test_a_right_plan_is_published() -> None:
     """Verified or not."""
     context, observer = verified_context()
-    outcome = processed(context)
+    outcome = processed(RECORD, context)
 
     assert MappingPath.PLAIN is outcome.path
     assert all(result.planned for result in outcome.results)
@@ -170,7 +163,7 @@ def test_an_event_that_is_scanned_wrongly(
 
     monkeypatch.setattr(EventScanner, "scan", wrong)
     context, observer = verified_context()
-    outcome = processed(context)
+    outcome = processed(RECORD, context)
     (difference,) = observer.differences
 
     assert comparable(map_record(RECORD, replace(context, plans=None))) == comparable(outcome)
@@ -198,7 +191,7 @@ def test_rows_that_change_while_a_record_is_verified() -> None:
         return b'{"id": "CTT-4410-0093", "name": "%b"}' % next(names).encode() if table is Table.CONTACTS else None
 
     context, observer = verified_context(make_email("mail"), reference=Reference(rows=row_of))
-    outcome = processed(context)
+    outcome = processed(RECORD, context)
 
     assert MappingPath.PLAIN is outcome.path
     assert [] == list(names)

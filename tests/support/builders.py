@@ -292,19 +292,15 @@ def make_output_topics(
     )
 
 
-def json_encoder() -> OutputEncoder:
-    """Outputs in JSON, which tests can read."""
-    return OutputEncoder(schemas(), output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
-
-
-def make_context(*templates: Template, **fields: Any) -> MappingContext:
-    """A context with these templates; without any: the shipped ones."""
+def make_context(*templates: Template, form: WireFormat = WireFormat.JSON, **fields: Any) -> MappingContext:
+    """A context with these templates; without any: the shipped ones. All outputs are in `form`, which tests can read in
+    JSON, unless `encode` is given."""
     defaults: dict[str, Any] = {
         "tenant": TENANT,
         "schemas": schemas(),
         "templates": template_set(templates) if templates else shipped_templates(),
         "output_topics": make_output_topics(),
-        "encode": json_encoder(),
+        "encode": OutputEncoder(schemas(), output_format=form, stream_format=form),
     }
     rules = {name: fields.pop(name) for name in DRAFT_RULES & fields.keys()}
     return MappingContext(**{**defaults, "draft_rules": DraftRules(**rules), **fields})

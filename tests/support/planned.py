@@ -1,7 +1,7 @@
 """Records and contexts for plans, and what a planned outcome has in common with the reference's."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from processor.domain.catalogue import ordering_key
 from processor.domain.event import Fields
@@ -13,7 +13,7 @@ from processor.mapping.event_plans import EventPlans
 from processor.mapping.plan_observer import PlanDifference, PlanRefusal
 from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
-from tests.support.builders import make_event, make_record, schemas
+from tests.support.builders import make_event, make_record, map_record, schemas
 
 
 def avro_record(
@@ -27,6 +27,20 @@ def avro_record(
     value, _ = encode_event(fields, schemas(), format=WireFormat.AVRO)
     key = ordering_key(fields["event"], fields).encode() if key is None else key
     return make_record(value=value, key=key, headers=headers)
+
+
+TRACE: Final[Headers] = (
+    ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ("correlation-id", b"c-1"),
+)
+"""Headers that outputs carry on."""
+
+
+def processed(record: SourceRecord, context: MappingContext, **options: Any) -> Processed:
+    """The outcome of a record that is `Processed`; `options` as `map_record` has them."""
+    outcome = map_record(record, context, **options)
+    assert isinstance(outcome, Processed)
+    return outcome
 
 
 def with_plans(context: MappingContext) -> MappingContext:
