@@ -141,7 +141,7 @@ class PositionReader:
 def wait_for_position(
     reader: PositionReader, process: ObservedProcess, count: int, *, timeout_s: float, interval_s: float = 0.1
 ) -> None:
-    """Block until so many events are committed, asked for each `interval_s`.
+    """Block until so many events are committed; the position is read every `interval_s` seconds.
 
     Raises ContenderError when it ends, or does not come so far.
     """

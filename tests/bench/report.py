@@ -172,7 +172,8 @@ def start_table(lines: Sequence[Line]) -> list[str]:
     over = [seconds - CHECKS_OF_A_START * check[number] for number, seconds in first.items()]
     figures = [cell([*check.values()], 2), cell([*first.values()], 2), cell(ratios(first, check), None), cell(over, 2)]
     templates = max(line["templates"] for line in lines)
-    head = ["Templates", "`processor check` s", "first commit s", "× check", f"first commit − {CHECKS_OF_A_START} × check, s"]
+    beyond = f"first commit − {CHECKS_OF_A_START} × check, s"
+    head = ["Templates", "`processor check` s", "first commit s", "× check", beyond]
     return table(head, [[str(templates), *figures]])
 
 

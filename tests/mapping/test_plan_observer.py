@@ -86,7 +86,7 @@ def test_what_is_scanned_ahead_is_refused_once() -> None:
 
 
 def test_duplicates_and_records_without_a_value_are_no_refusals() -> None:
-    """No plan is asked for them; what becomes of the whole record is the reference's."""
+    """No plan maps them; what becomes of the whole record is the reference's."""
     context, observer = observed_context()
 
     assert MappingPath.REFERENCE == path_of(

@@ -95,7 +95,7 @@ def test_a_wrong_plan_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -> N
 
 
 def test_a_wrong_decision_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one of the whole record, for which no plan of a template is asked."""
+    """Also one of the whole record, for which no template's plan runs."""
     right = EventPlan.write_decision
 
     def wrong(self: EventPlan, *args: Any, **options: Any) -> OutRecord | None:
@@ -113,7 +113,7 @@ def test_a_wrong_decision_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_records_that_are_verified_are_not_scanned_ahead() -> None:
-    """Else they would not be: what is scanned ahead is read no more."""
+    """Else they would not be verified: what is scanned ahead is not read again."""
     for sample, is_scanned in ((ALL, False), (None, True)):
         context, _ = verified_context(sample=sample)
         assert context.plans is not None
