@@ -43,7 +43,7 @@ CUT_BYTES: Final = 3
 
 
 def form_count(partitions: int) -> int:
-    """How many forms the mix has: in each partition as many of each family."""
+    """How many forms the mix has: about a thousand, and in each partition as many of each family."""
     return MAX_FORMS - MAX_FORMS % (partitions * len(MIX))
 
 
@@ -59,7 +59,8 @@ def mix_events(partitions: int) -> Iterator[dict[str, Any]]:
     """The events of the forms, as JSON has them; each is drawn from its number."""
     for number in range(form_count(partitions)):
         row, partition = divmod(number, partitions)
-        turn = row // len(MIX) + partition  # of its family; shifted, so that shares are those of all partitions
+        # How many of its family come before it, shifted so that what is rare is in each partition.
+        turn = row // len(MIX) + partition
         yield _fields(MIX[row % len(MIX)].name, number, turn)
 
 

@@ -27,12 +27,12 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class StepTimes:
-    """One turn of the loop after the other. A turn without records, or whose transaction failed, is left out.
+    """The moments of each pass of the loop, in seconds since the epoch. A pass without records, or whose transaction
+    failed, is left out.
 
     `batches` has for each: `poll`, when its first call for records began; the steps' moments by name; and `records`:
-    partition, offset, when the broker appended it (milliseconds), and since when it was with the batch: those of the
-    batch's first call for records since its end, those of later ones, which wait for more, since they began. Seconds
-    since the epoch.
+    partition, offset, when the broker appended it (milliseconds since the epoch), and since when it was with the batch.
+    That is the end of the first call for records or, of a record of a later call, which waits for more, its begin.
     """
 
     batches: list[dict[str, Any]] = field(default_factory=list)

@@ -14,7 +14,7 @@ from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.record import EventName
 
 CATEGORIES: Final = ("NTC-3300-0041", "NTC-3300-0042", "NTC-3300-0045")
-SHOWN: Final = 6  # values in each text
+SHOWN: Final = 6  # values in each text, at most
 SUBJECTS: Final = ("Überblick für {RECIPIENT_NAME}", "About {EVENT}", "News of {OCCURRED_AT}")  # one is not ASCII
 
 
@@ -195,7 +195,7 @@ def write_mix(folder: Path) -> None:
     _write(
         folder,
         (
-            (event.name, channel, _turned(event.values, number), event.conditions[: 1 + number % 2])
+            (event.name, channel, _rotated(event.values, number), event.conditions[: 1 + number % 2])
             for event in MIX
             for number, channel in enumerate(event.channels)
         ),
@@ -223,12 +223,12 @@ def _turns() -> Iterator[_File]:
                 and not placeholder.name.startswith("RECIPIENT")  # what is for systems has none
                 and placeholder.name != "EVENT"  # which each text has
             ]
-            yield row.event, channels[turn % len(channels)], _turned(values, turn), ()
+            yield row.event, channels[turn % len(channels)], _rotated(values, turn), ()
         turn += 1
 
 
-def _turned(values: Sequence[str], turn: int) -> list[str]:
-    """The values that a text shows, beginning with another one each turn."""
+def _rotated(values: Sequence[str], turn: int) -> list[str]:
+    """SHOWN of the values, or all of them, from `turn` on and then from the first one on again."""
     return [*islice(cycle(values), turn, turn + min(SHOWN, len(values)))]
 
 

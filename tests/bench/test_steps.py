@@ -35,7 +35,7 @@ def test_steps_add_up_to_the_whole() -> None:
 
 
 def test_an_event_outside_of_the_batches_has_no_steps() -> None:
-    """Nor has the run: its transaction failed, or it was mapped in another turn."""
+    """Nor has the run: its transaction failed, or it was mapped in another pass."""
     with pytest.raises(ContenderError, match="1 of 2 events are in one batch each"):
         steps_of([BATCH], 2, {0: 10.0, 2: 10.001}, {0: 10.070, 2: 10.071})
 
@@ -59,22 +59,22 @@ class Record(Message):
         return 2, 5
 
 
-def turn(times: StepTimes, *offsets: int, steps: tuple[Step, ...]) -> None:
-    """One turn of the loop, which gets these records."""
+def run_pass(times: StepTimes, *offsets: int, steps: tuple[Step, ...]) -> None:
+    """One pass of the loop, which gets these records."""
     times.before_consume()
     times.after_consume([Record(offset) for offset in offsets])
     for step in steps:
         times.on_step(step)
 
 
-def test_a_batch_has_the_records_of_its_own_turn() -> None:
-    """A turn without records leaves nothing behind."""
+def test_a_batch_has_the_records_of_its_own_pass() -> None:
+    """A pass without records leaves nothing behind."""
     times = StepTimes()
     committed = (Step.POLLED, Step.MAPPED, Step.BEGUN, Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING)
-    turn(times, steps=(Step.POLLED,))
-    turn(times, 7, 8, steps=(*committed, Step.COMMITTED))
-    turn(times, steps=(Step.POLLED,))
-    turn(times, 9, steps=(*committed, Step.COMMITTED))
+    run_pass(times, steps=(Step.POLLED,))
+    run_pass(times, 7, 8, steps=(*committed, Step.COMMITTED))
+    run_pass(times, steps=(Step.POLLED,))
+    run_pass(times, 9, steps=(*committed, Step.COMMITTED))
 
     assert [[(1, 7), (1, 8)], [(1, 9)]] == [
         [(partition, offset) for partition, offset, _, _ in batch["records"]] for batch in times.batches
@@ -88,8 +88,8 @@ def test_a_record_of_a_later_call_is_with_the_batch_since_the_call(monkeypatch: 
     seconds = count(1)
     monkeypatch.setattr("tests.bench.step_worker.time.time", lambda: next(seconds))
     times = StepTimes()
-    turn(times, 1, steps=())
-    turn(times, 2, steps=(Step.POLLED, Step.MAPPED, Step.COMMITTED))
+    run_pass(times, 1, steps=())
+    run_pass(times, 2, steps=(Step.POLLED, Step.MAPPED, Step.COMMITTED))
     (batch,) = times.batches
 
     assert {"poll": 1, Step.POLLED: 4, Step.MAPPED: 5, Step.COMMITTED: 6}.items() <= batch.items()
