@@ -72,10 +72,10 @@ def map_event(
     map_again = partial(
         map_event, context=context, suspended=suspended, duplicate_of=duplicate_of, only=only, verify=False
     )
-    return _verified(outcome, source, plans, map_again)
+    return _verify(outcome, source, plans, map_again)
 
 
-def _verified(
+def _verify(
     outcome: Processed, source: ScannedEvent, plans: Plans, map_again: Callable[[SourceEvent], Processed]
 ) -> Processed:
     """`outcome`, unless the reference makes another one. A row of the reference tables may have changed between the
