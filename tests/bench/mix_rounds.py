@@ -16,20 +16,28 @@ from processor.kafka.clients import headers_of
 from processor.registry.schema_files import load_schemas
 from tests.bench.compare_outputs import Kind
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
-from tests.bench.lineup import BULK, CONTENDERS, Contender, PreparedRun, find_contenders
+from tests.bench.lineup import Contender, PreparedRun, find_contenders
 from tests.bench.load import Load, simple_load
 from tests.bench.mix import form_count, mix_context, mix_load, mix_templates, planned_ratio, produce_rows
 from tests.bench.observed import ContenderError
 from tests.bench.raw import Line
-from tests.bench.rounds import EVENTS_AGE_S, compare, reference_outputs, run_beside_each_other, shuffled, workbench
+from tests.bench.rounds import (
+    EVENTS_AGE_S,
+    compare,
+    prepare_run,
+    reference_outputs,
+    run_beside_each_other,
+    shuffled,
+    workbench,
+)
 from tests.bench.throughput import measure_throughput
 from tests.support.installation import Installation
 from tests.support.read_to_end import read_topics
 
 PLAIN: Final = "ours-plain-1"
 REFERENCE: Final = "ours-reference-1"
-SHORT: Final = {PLAIN: "plan", REFERENCE: "none"}  # in names, of one length: they stand in outputs
-CHECKED_FORMS: Final = 2  # times all forms
+SHORT_NAMES: Final = {PLAIN: "plan", REFERENCE: "none"}  # of one length, as names of topics stand in outputs
+CHECKED_EVENTS_PER_FORM: Final = 2
 SIMPLE_OUTPUTS: Final = len(Kind)  # of each event of the simple load
 
 
@@ -94,7 +102,7 @@ def _measure(side: _Side, plan: MixPlan, number: int, planted: set[str]) -> Line
     if side.name not in planted:
         side.load.plant(side.bench.servers, side.events, count=plan.events)
         planted.add(side.name)
-    run = prepare(side.bench, PLAIN, installation)
+    run = prepare_ours(side.bench, PLAIN, installation)
     try:
         if side.name == "mix":
             produce_rows(installation)
@@ -115,12 +123,11 @@ def _measure(side: _Side, plan: MixPlan, number: int, planted: set[str]) -> Line
     }
 
 
-def prepare(bench: Workbench, contender_name: str, installation: Installation) -> PreparedRun:
+def prepare_ours(bench: Workbench, contender_name: str, installation: Installation) -> PreparedRun:
     """A run of ours, by its name among the contenders."""
-    (contender,) = (contender for contender in CONTENDERS if contender.name == contender_name)
     commands, _ = find_contenders([contender_name], build=False)
-    log = bench.folder / f"{installation.group}.log"
-    return PreparedRun(contender, commands[contender], installation, bench.folder, BULK, (), log)
+    ((contender, command),) = commands.items()
+    return prepare_run(bench, contender, command, installation)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -139,13 +146,13 @@ def check_mix(bench: Workbench, *, name: str, partitions: int) -> Line:
     A line with an `error`, a `difference`, or what was compared: how many events, outputs an event, and the share of
     the events that plans map.
     """
-    events, count = Topic(f"{name}.events"), CHECKED_FORMS * form_count(partitions)
+    events, count = Topic(f"{name}.events"), CHECKED_EVENTS_PER_FORM * form_count(partitions)
     load = mix_load(bench.schemas, partitions=partitions, begin_ms=round(1000 * (time.time() - EVENTS_AGE_S)))
     runs = {}
-    for contender, short in SHORT.items():
+    for contender, short in SHORT_NAMES.items():
         installation = create_bench_installation(bench, f"{name}-{short}", events=events, partitions=partitions)
         produce_rows(installation)
-        runs[contender] = prepare(bench, contender, installation)
+        runs[contender] = prepare_ours(bench, contender, installation)
     load.plant(bench.servers, events, count=count)
     errors: dict[Contender, str] = run_beside_each_other([*runs.values()], count)
     if errors:
@@ -182,14 +189,16 @@ def _read_all(installation: Installation) -> dict[_Place, list[_Record]]:
 
 
 def first_difference(records: dict[_Place, list[_Record]], expected: dict[_Place, list[_Record]]) -> str | None:
-    """Where the first records differ, in words; None: they do not."""
+    """In words, where the first records differ, and in which part: 0 the key, 1 the value, then headers; None: none
+    does."""
     for place in sorted(records.keys() | expected.keys()):
         found, wanted = records.get(place, []), expected.get(place, [])
         where = f"{place[0]}[{place[1]}]"
         for number, (record, other) in enumerate(zip(found, wanted, strict=False)):
             if record != other:
-                part = next(at for at, (one, two) in enumerate(zip(record, other, strict=False)) if one != two)
-                return f"record {number} of {where}, part {part}: {record[part]!r}, expected {other[part]!r}"
+                pairs = enumerate(zip(record, other, strict=False))  # one may have more headers
+                part = next((at for at, (ours, theirs) in pairs if ours != theirs), min(len(record), len(other)))
+                return f"record {number} of {where}, part {part}: {record[part:][:1]}, expected {other[part:][:1]}"
         if len(found) != len(wanted):
             return f"{len(found)} records of {where}, expected {len(wanted)}"
     return None

@@ -71,7 +71,7 @@ def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan
             if not planted:
                 load.plant(bench.servers, events, count=plan.events)
                 planted = True
-            run = _prepare(bench, contender, commands[contender], installation, reference.sizes)
+            run = prepare_run(bench, contender, commands[contender], installation, reference.sizes)
             line: Line = {"round": number, "contender": contender.name}
             try:
                 figures = measure_throughput(run, planted=plan.events, seconds=plan.seconds)
@@ -94,13 +94,14 @@ def reference_outputs(bench: Workbench, load: Load, events: Topic) -> ReferenceO
     )
 
 
-def _prepare(
+def prepare_run(
     bench: Workbench,
     contender: Contender,
     command: Sequence[str],
     installation: Installation,
-    sizes: Sequence[int],
+    sizes: Sequence[int] = (),
 ) -> PreparedRun:
+    """A run over a backlog; `sizes` are for what copies."""
     log = bench.folder / f"{installation.group}.log"
     return PreparedRun(contender, command, installation, bench.folder, BULK, sizes, log)
 
@@ -152,7 +153,7 @@ def latency_rounds(bench: Workbench, commands: Commands, plan: LatencyPlan) -> I
                 name = f"{partitions}p{number}-{contender.name}"
                 events = Topic(f"bench-{name}.events")
                 installation = create_bench_installation(bench, name, events=events, partitions=partitions)
-                run = replace(_prepare(bench, contender, commands[contender], installation, sizes), pace=PROMPT)
+                run = replace(prepare_run(bench, contender, commands[contender], installation, sizes), pace=PROMPT)
                 where = {"round": number, "contender": contender.name, "partitions": partitions}
                 for stretch, figures in _arrivals(run, load, stretches):
                     yield {**where, "load": stretch.load, "rate": stretch.rate, **figures}
@@ -197,7 +198,7 @@ def smoke(bench: Workbench, commands: Commands, *, name: str, partitions: int = 
         installation = create_bench_installation(
             bench, f"{name}-{contender.name}", events=events, partitions=partitions
         )
-        runs.append(_prepare(bench, contender, command, installation, reference.sizes))
+        runs.append(prepare_run(bench, contender, command, installation, reference.sizes))
     load.plant(bench.servers, events, count=COMPARED_EVENTS)
     errors = run_beside_each_other(runs, COMPARED_EVENTS)
     for run in runs:

@@ -25,7 +25,7 @@ from processor.kafka.topic_plan import LOG_APPEND_TIME
 from tests.bench.arrival import FIXED, SETTLE_S, Arrivals, Stretch, read_statuses, send_events, status_reader
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
 from tests.bench.load import Load, simple_load
-from tests.bench.mix_rounds import PLAIN, prepare
+from tests.bench.mix_rounds import PLAIN, prepare_ours
 from tests.bench.observed import ContenderError, running
 from tests.bench.raw import Line, RawFigures
 from tests.bench.report import PERFORMANCE, write_report
@@ -83,7 +83,7 @@ def measure_steps(bench: Workbench, installation: Installation, load: Load, stre
     installation.configure(installation.events, "message.timestamp.type", LOG_APPEND_TIME)
     file = bench.folder / f"{installation.group}.json"
     run = replace(
-        prepare(bench, PLAIN, installation), command=(sys.executable, "-m", "tests.bench.step_worker", str(file))
+        prepare_ours(bench, PLAIN, installation), command=(sys.executable, "-m", "tests.bench.step_worker", str(file))
     )
     arrivals = Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
     consumer = status_reader(installation)
