@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "processor preview loan-repayment-email --open"
 PROGRAMS_EXAMPLE: Final = "processor preview --programs --event LOAN_REPAYMENT"
 
+ProgramsOption = Annotated[
+    bool,
+    typer.Option(
+        "--programs",
+        help="Show how plans map an event instead: the scan of its records, and the texts of TEMPLATE or, without one, "
+        f"of all of the event's templates. `{PROGRAMS_EXAMPLE}`.",
+    ),
+]
+WriterOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="With --programs: the schema that a producer writes with, .avsc; not set: our own."
+    ),
+]
+
 
 def command(
     template: Annotated[str | None, typer.Argument(metavar="TEMPLATE", help="The template's id.")] = None,
@@ -43,20 +58,8 @@ def command(
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the HTML body to a file.")] = None,
     browser: Annotated[bool, typer.Option("--open", help="Show the HTML body in the browser.")] = False,
-    programs: Annotated[
-        bool,
-        typer.Option(
-            "--programs",
-            help="Show how plans map an event instead: the scan of its records, and the texts of TEMPLATE or, without "
-            f"one, of all of the event's templates. `{PROGRAMS_EXAMPLE}`.",
-        ),
-    ] = False,
-    writer: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="With --programs: the schema that a producer writes with, .avsc; not set: our own."
-        ),
-    ] = None,
+    programs: ProgramsOption = False,
+    writer: WriterOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show a template's text beside its message, and its values, or how plans map an event; opens no connection."""
