@@ -125,8 +125,8 @@ class _SharedHoles:
         self._fills: tuple[_Fill, _Fill | None] | None = None
 
     def of(self, source: ScannedEvent, template: Template) -> Holes:
-        """The values from those of _SHARED on, to the end of Holes. `template` makes a message of the event: another may
-        have no outputs to be planned, as an inactive one of a stream without a topic."""
+        """The values from those of _SHARED on, to the end of Holes. `template` makes a message of the event: another
+        may have no outputs to be planned, as an inactive one of a stream without a topic."""
         encoders, slots, position = self._encoders, source.slots, source.record.position
         place = self._places.get(position.partition)
         if place is None:

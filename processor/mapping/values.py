@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from unicodedata import is_normalized
 
+from processor.domain.event import value_at
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import CustomField, FieldPath
 from processor.domain.text import nfc

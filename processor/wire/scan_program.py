@@ -33,9 +33,9 @@ from processor.wire.schema import (
 
 MAX_TEXT_BYTES: Final = 255  # of a text that a program accepts
 MAX_SYMBOLS: Final = 8_192  # of an enum: their indexes have two bytes at most
-MAX_ALTERNATIVES: Final = 200_000
-"""Of lengths of texts and symbols of enums in one program. An expression of them takes a second and 100 MB to make: a
-short schema may have one enum of many symbols in many fields."""
+MAX_ALTERNATIVES: Final = 100_000
+"""Of lengths of texts and symbols of enums in one program. An expression of so many takes about two seconds and 100 MB
+to make; a short schema may have one enum of many symbols in many fields."""
 
 Path = tuple[str, ...]
 """Names of the reader's fields, from the record inwards."""

@@ -150,7 +150,7 @@ def test_streams_of_other_names() -> None:
     """A stream's message goes to its topic, whatever that is called."""
     topics = make_output_topics()
     streams = {event: replace(topic, name=Topic(f"bank-a.{event}")) for event, topic in topics.streams.items()}
-    context = make_context(encode=FORMATS[WireFormat.AVRO], output_topics=replace(topics, streams=streams))
+    context = make_context(form=WireFormat.AVRO, output_topics=replace(topics, streams=streams))
 
     assert check_equal(avro_record(make_event().fields), with_plans(context))
 
@@ -160,7 +160,7 @@ def test_a_stream_that_is_switched_off() -> None:
     planned all the same."""
     templates = make_template("a-stream", active=False), make_email("mail")
     topics = replace(make_output_topics(), streams={})
-    context = make_context(*templates, encode=FORMATS[WireFormat.AVRO], output_topics=topics)
+    context = make_context(*templates, form=WireFormat.AVRO, output_topics=topics)
 
     assert check_equal(avro_record(make_event().fields), with_plans(context))
 
@@ -256,7 +256,7 @@ def test_many_schemas() -> None:
 
 def test_many_schemas_without_a_plan() -> None:
     """Take no memory, and no place of one that is scanned."""
-    record, context = avro_record(make_event().fields), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    record, context = avro_record(make_event().fields), with_plans(make_context(form=WireFormat.AVRO))
     writer = SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id]
     strange, value = replace(writer, name="bank.Something"), record.value or b""
     for number in range(1, MAX_SCANNERS + 1):
@@ -282,7 +282,7 @@ def test_schemas_without_a_plan() -> None:
 def test_a_schema_with_several_types_of_times() -> None:
     """Has no plan either, and that is no fault of ours."""
     plans = EventPlans()
-    context = make_context(plans=plans, encode=FORMATS[WireFormat.AVRO])
+    context = make_context(plans=plans, form=WireFormat.AVRO)
     timestamp = {"type": "long", "logicalType": "timestamp-micros"}
     writer = changed_schema(lambda schema: field_of(schema, "occurredAt").update(type=["string", timestamp, "null"]))
     record = avro_record(make_event().fields)

@@ -142,10 +142,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
     """In every output, the same in Avro and in JSON; a dead letter keeps the record's time as it was, and both."""
     record, templates = of_every_output(timestamp_ms)
     source = make_source(record, make_context(*templates))
-    in_avro, in_json = (
-        outcome_of(record, make_context(*templates, form=form))
-        for form in WireFormat
-    )
+    in_avro, in_json = (outcome_of(record, make_context(*templates, form=form)) for form in WireFormat)
     (letter,) = (out for out in in_json.outputs if out.topic == DEAD_LETTERS)
     written_times = [
         time for out in in_json.outputs if out is not letter for time in times(json.loads(out.value or b""))

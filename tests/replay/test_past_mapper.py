@@ -12,7 +12,7 @@ from processor.replay.past_mapper import PastMapper
 from processor.replay.searched_ids import SearchedIds
 from processor.replay.selection import Selection
 from tests.support.builders import TENANT, make_context, make_template, schemas
-from tests.support.planned import make_avro_record, with_plans
+from tests.support.planned import avro_record, with_plans
 
 NOTE = make_template("note")
 
@@ -43,7 +43,7 @@ def test_an_event_that_was_scanned_is_not_read(monkeypatch: pytest.MonkeyPatch) 
         raise AssertionError(f"{record.position} is read")
 
     monkeypatch.setattr(EventScanner, "read_event", read_event)
-    context, record, local = with_plans(make_context(NOTE)), make_avro_record(), schemas().local_schema
+    context, record, local = with_plans(make_context(NOTE)), avro_record(), schemas().local_schema
     searched = SearchedIds(context, schema_of=local)
     window, place = DeduplicationWindow(records=10, age_ms=1), (record.position.topic, record.position.partition)
     mapper = PastMapper(

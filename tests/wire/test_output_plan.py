@@ -87,7 +87,7 @@ def test_nothing_and_everything_known(name: str, form: WireFormat, data: st.Data
     value = data.draw(OUTPUTS[name])
     fields = FIELDS[type(value)](value)
     nothing = output_plan(SCHEMAS.outputs[name], form)
-    everything = nothing.with_constants(fields)
+    everything = output_plan(SCHEMAS.outputs[name], form, OutputShape(constants=fields))
 
     assert ENCODE[form](value)[0] == filled(nothing, fields) == everything.writer()(())
     assert (ENCODE[form](value)[0],) == everything.pieces

@@ -269,7 +269,11 @@ def test_a_branch_with_an_index_of_two_bytes() -> None:
     assert check_equal(Scanned(writer, reader), value, writer, reader)
 
 
-BIG: Final = {"type": "enum", "name": "Big", "symbols": [f"S{number}" for number in range(MAX_SYMBOLS + 1)]}
+BIG: Final[dict[str, Any]] = {
+    "type": "enum",
+    "name": "Big",
+    "symbols": [f"S{number}" for number in range(MAX_SYMBOLS + 1)],
+}
 
 
 def test_a_symbol_with_an_index_of_three_bytes() -> None:
@@ -286,10 +290,13 @@ def test_a_symbol_with_an_index_of_three_bytes() -> None:
 @pytest.mark.parametrize("type_", ["string", {**BIG, "symbols": BIG["symbols"][:-1]}], ids=["texts", "symbols"])
 def test_a_schema_that_takes_too_long(type_: Any) -> None:
     """Is not planned, as its expression would take gigabytes."""
-    named = [type_, *[type_ if isinstance(type_, str) else type_["name"]] * 999]
-    writer = changed_schema(
-        lambda schema: [add(schema, 12, f"new{999 - number}", type_) for number, type_ in enumerate(reversed(named))]
-    )
+
+    def add_many(schema: dict[str, Any]) -> None:
+        add(schema, 12, "new0", type_)
+        for number in range(1, 400):
+            add(schema, 12 + number, f"new{number}", type_ if isinstance(type_, str) else type_["name"])
+
+    writer = changed_schema(add_many)
     assert writer.type is not None
 
     with pytest.raises(NotPlannedError, match="too many texts"):
