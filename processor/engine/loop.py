@@ -47,7 +47,7 @@ from processor.wire.template_sets import template_set_records
 log = structlog.get_logger()
 
 MAX_SCANNED_AHEAD_RECORDS = 64
-MAX_SCANNED_AHEAD_BYTES = 262_144  # what one pass scans and has no time to map the next one scans again
+MAX_SCANNED_AHEAD_BYTES = 262_144  # what a pass scans and has no time to map, the next one scans again
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
 IDLE_COMMIT_INTERVAL_S = 1.0
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
@@ -336,7 +336,8 @@ class Loop:
         return batch
 
     def _scan_ahead(self) -> deque[SourceEvent | None]:
-        """The event of each of the backlog's first records that a plan scans at once; None: it has to be decoded.
+        """The event of each of the backlog's first records that a plan scans at once; None: it has to be decoded. At
+        least one record.
 
         To scan some and then to map them takes less time than to scan and map one after the other: the code of each
         step fits into the processor's caches, that of both does not.

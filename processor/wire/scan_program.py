@@ -34,8 +34,8 @@ from processor.wire.schema import (
 MAX_TEXT_BYTES: Final = 255  # of a text that a program accepts
 MAX_SYMBOLS: Final = 8_192  # of an enum: their indexes have two bytes at most
 MAX_ALTERNATIVES: Final = 100_000
-"""Of lengths of texts and symbols of enums in one program. An expression of so many takes about two seconds and 100 MB
-to make; a short schema may have one enum of many symbols in many fields."""
+"""In one program: the lengths that each text may have, and the symbols of each enum. An expression of so many takes
+about two seconds and 100 MB to make; a short schema may have one enum of many symbols in many fields."""
 
 Path = tuple[str, ...]
 """Names of the reader's fields, from the record inwards."""
@@ -173,8 +173,9 @@ def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> Scan
     """The program for records that are written with `writer` and read with `reader`; it keeps the values of `wanted`.
 
     A path may lead into a record that is missing; then its value is missing too. NotPlannedError for schemas that
-    cannot be resolved, for a wanted value whose field the writer lacks in a record that may be missing, if its default
-    is not null, for a key that its writer has a union for, and for more than MAX_SYMBOLS or MAX_ALTERNATIVES.
+    cannot be resolved; for a wanted value whose field the writer lacks in a record that may be missing, if its default
+    is not null; for a key, tenant or card token that its writer has a union of several types for; and for more than
+    MAX_SYMBOLS or MAX_ALTERNATIVES.
     """
     planner = _Planner(frozenset(wanted))
     try:
@@ -277,14 +278,18 @@ class _Planner:
     def _leaf(
         self, form: Form, path: Path, *, decimal: DecimalBytes | None = None, symbols: tuple[str | None, ...] = ()
     ) -> Leaf:
-        leaf = self._counted(Leaf(form, self._slot(is_kept=path in self.wanted), decimal, symbols))
+        leaf = self._count(Leaf(form, self._slot(is_kept=path in self.wanted), decimal, symbols))
         self._note(path, leaf)
         return leaf
 
-    def _counted(self, leaf: Leaf) -> Leaf:
+    def _count(self, leaf: Leaf) -> Leaf:
+        """Add the alternatives of `leaf`, and give it back. NotPlannedError where they become too many."""
         self.alternative_count += len(leaf.symbols) or MAX_TEXT_BYTES if leaf.form in _OF_ALTERNATIVES else 1
         if self.alternative_count > MAX_ALTERNATIVES or len(leaf.symbols) > MAX_SYMBOLS:
-            raise NotPlannedError("too many texts, or enums of too many symbols")
+            raise NotPlannedError(
+                f"too many texts, or enums of too many symbols: over {MAX_ALTERNATIVES} lengths and symbols in all, or "
+                f"{MAX_SYMBOLS} symbols of one enum"
+            )
         return leaf
 
     def _note(self, path: Path, source: Source) -> None:
@@ -373,13 +378,13 @@ class _Planner:
             return
         match writer:
             case Scalar():
-                yield self._counted(_SKIPPED_FORMS.get(writer.kind, _LONG_LEAF))
+                yield self._count(_SKIPPED_FORMS.get(writer.kind, _LONG_LEAF))
             case DecimalBytes():
-                yield self._counted(Leaf(Form.BYTES))
+                yield self._count(Leaf(Form.BYTES))
             case Fixed():
                 yield Leaf(Form.FIXED, size_bytes=writer.size)
             case Enum():
-                yield self._counted(Leaf(Form.SYMBOL, symbols=writer.symbols))
+                yield self._count(Leaf(Form.SYMBOL, symbols=writer.symbols))
             case Union() if writer.nullable is not None and min_size_bytes(writer.nullable):
                 nodes = tuple(self._skipped(writer.nullable))
                 yield Choice(next(i for i, b in enumerate(writer.branches) if is_null(b)), True, Group(nodes))
