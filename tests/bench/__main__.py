@@ -18,7 +18,7 @@ from typing import Any
 from processor.kafka.local.kafka import local_kafka
 from tests.bench.installations import Workbench
 from tests.bench.lineup import CONTENDERS, find_contenders
-from tests.bench.mix_rounds import MixPlan, mix_rounds, mix_smoke
+from tests.bench.mix_rounds import mix_rounds, mix_smoke
 from tests.bench.raw import Line, RawFigures, command_line, machine, print_line, versions
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import (
@@ -114,7 +114,7 @@ def run_mix(args: argparse.Namespace) -> bool:
             return lacks_figures([print_line(mix_smoke(kafka.bootstrap_servers, name="smoke"))])
         settings = {name: getattr(args, name) for name in ("rounds", "events", "partitions", "seconds")}
         figures = RawFigures("mix", args.out, settings)
-        for line in mix_rounds(kafka.bootstrap_servers, MixPlan(**settings)):
+        for line in mix_rounds(kafka.bootstrap_servers, ThroughputPlan(**settings)):
             figures.keep(line)
     write_report(args.out)
     return lacks_figures(figures.lines)

@@ -7,7 +7,8 @@ order of a partition: the n-th status of a partition is that of its n-th event.
 import math
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,47 +65,88 @@ class Arrivals:
         return self.times[partition][offset]
 
 
+class ArrivalRun:
+    """A contender that is running, to which events are sent, and the arrivals of their statuses. `sent`: how many."""
+
+    def __init__(self, installation: Installation, load: Load, consumer: Consumer, process: ObservedProcess) -> None:
+        self._installation, self._load = installation, load
+        self._consumer, self._process = consumer, process
+        self.arrivals = Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
+        self.sent = 0
+
+    def send_first(self, timeout_s: float) -> None:
+        """Send one event to each partition, and wait until all is settled. ContenderError where a status is missing."""
+        load, servers, events = self._load, self._installation.servers, self._installation.events
+        at_once = Stretch("at once", rate=1e6, warm_s=0, seconds=load.partitions / 1e6)
+        send_events(load, servers, events, at_once, first=0, begin=time.time())
+        self.sent = load.partitions
+        self._read_until(time.time() + timeout_s)
+        if self.is_behind:
+            raise ContenderError(f"no status in {timeout_s:.0f} s: {self._process.last_lines()}")
+        time.sleep(SETTLE_S)
+
+    def send(self, stretch: Stretch) -> float:
+        """Send a stretch, and read until all of its statuses have arrived, or are LATE_S late: then it `is_behind`.
+        Gives when the first event was scheduled, in seconds since the epoch."""
+        begin = time.time() + 1
+        sender = multiprocessing.Process(
+            target=send_events,
+            args=(self._load, self._installation.servers, self._installation.events, stretch),
+            kwargs={"first": self.sent, "begin": begin},
+        )
+        sender.start()
+        self.sent += stretch.count
+        self._read_until(begin + stretch.count / stretch.rate + LATE_S)
+        sender.join()
+        return begin
+
+    def last_lines(self) -> str:
+        """What the contender wrote last."""
+        return self._process.last_lines()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether statuses of events that were sent are missing."""
+        return self.arrivals.count < self.sent
+
+    def _read_until(self, until: float) -> None:
+        read_statuses(self._consumer, self.arrivals, self.sent, self._process, until=until)
+
+
+@contextmanager
+def arrival_run(
+    run: PreparedRun, load: Load, *, first_timeout_s: float = FIRST_ARRIVAL_TIMEOUT_S
+) -> Iterator[ArrivalRun]:
+    """Start a contender that has made its first statuses. It ends with the block. Raises ContenderError where it does
+    nothing."""
+    consumer = status_reader(run.installation)
+    try:
+        with running(run) as process:
+            started = ArrivalRun(run.installation, load, consumer, process)
+            started.send_first(first_timeout_s)
+            yield started
+    finally:
+        consumer.close()
+
+
 def measure_arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch]) -> list[Latencies | None]:
     """Latencies of each stretch, one after the other; None where the contender fell behind, and for what would follow.
 
     Raises ContenderError where it ends, does nothing, or answers with another event's key.
     """
-    installation = run.installation
-    consumer = status_reader(installation)
-    arrivals = Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
     measured: list[Latencies | None] = [None] * len(stretches)
-    sent = load.partitions
-    try:
-        with running(run) as process:
-            at_once = Stretch("at once", rate=1e6, warm_s=0, seconds=sent / 1e6)
-            send_events(load, installation.servers, installation.events, at_once, first=0, begin=time.time())
-            read_statuses(consumer, arrivals, sent, process, until=time.time() + FIRST_ARRIVAL_TIMEOUT_S)
-            if arrivals.count < sent:
-                raise ContenderError(f"no status in {FIRST_ARRIVAL_TIMEOUT_S:.0f} s: {process.last_lines()}")
-            time.sleep(SETTLE_S)
-            for index, stretch in enumerate(stretches):
-                begin = time.time() + 1
-                sender = multiprocessing.Process(
-                    target=send_events,
-                    args=(load, installation.servers, installation.events, stretch),
-                    kwargs={"first": sent, "begin": begin},
-                )
-                sender.start()
-                end = begin + stretch.count / stretch.rate
-                read_statuses(consumer, arrivals, sent + stretch.count, process, until=end + LATE_S)
-                sender.join()
-                if arrivals.count < sent + stretch.count:
-                    return measured
-                warm = round(stretch.rate * stretch.warm_s)
-                measured[index] = percentiles(
-                    [arrivals.of(sent + at) - (begin + at / stretch.rate) for at in range(warm, stretch.count)]
-                )
-                sent += stretch.count
-        if not run.contender.copies:
-            _check_keys(arrivals, load)
-        return measured
-    finally:
-        consumer.close()
+    with arrival_run(run, load) as started:
+        for index, stretch in enumerate(stretches):
+            first, begin = started.sent, started.send(stretch)
+            if started.is_behind:
+                return measured
+            warm = round(stretch.rate * stretch.warm_s)
+            measured[index] = percentiles(
+                [started.arrivals.of(first + at) - (begin + at / stretch.rate) for at in range(warm, stretch.count)]
+            )
+    if not run.contender.copies:
+        _check_keys(started.arrivals, load)
+    return measured
 
 
 def status_reader(installation: Installation) -> Consumer:

@@ -23,6 +23,7 @@ from tests.bench.observed import ContenderError
 from tests.bench.raw import Line
 from tests.bench.rounds import (
     EVENTS_AGE_S,
+    ThroughputPlan,
     compare,
     prepare_run,
     reference_outputs,
@@ -39,16 +40,6 @@ REFERENCE: Final = "ours-reference-1"
 SHORT_NAMES: Final = {PLAIN: "plan", REFERENCE: "none"}  # of one length, as names of topics stand in outputs
 CHECKED_EVENTS_PER_FORM: Final = 2
 SIMPLE_OUTPUTS: Final = len(Kind)  # of each event of the simple load
-
-
-@dataclass(frozen=True, slots=True)
-class MixPlan:
-    """How the mix is measured."""
-
-    rounds: int
-    events: int
-    partitions: int
-    seconds: float
 
 
 @contextmanager
@@ -72,7 +63,7 @@ class _Side:
     outputs: float
 
 
-def mix_rounds(servers: str, plan: MixPlan) -> Iterator[Line]:
+def mix_rounds(servers: str, plan: ThroughputPlan) -> Iterator[Line]:
     """First a line of the check; then one for each load and round, `error` or `difference` says why it has no figures.
 
     Nothing follows a check that finds a difference.
@@ -95,7 +86,7 @@ def mix_rounds(servers: str, plan: MixPlan) -> Iterator[Line]:
                 yield {"round": number, "load": name, **_measure(sides[name], plan, number, planted)}
 
 
-def _measure(side: _Side, plan: MixPlan, number: int, planted: set[str]) -> Line:
+def _measure(side: _Side, plan: ThroughputPlan, number: int, planted: set[str]) -> Line:
     installation = create_bench_installation(
         side.bench, f"{number}-{side.name}", events=side.events, partitions=plan.partitions
     )

@@ -8,10 +8,8 @@ mean of the whole; percentiles do not. A JSON line for each run, and a table in 
 
 import argparse
 import json
-import multiprocessing
 import random
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -22,18 +20,17 @@ from typing import Any, Final
 from processor.domain.record import Topic
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_plan import LOG_APPEND_TIME
-from tests.bench.arrival import FIXED, SETTLE_S, Arrivals, Stretch, read_statuses, send_events, status_reader
+from tests.bench.arrival import FIXED, Stretch, arrival_run
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
 from tests.bench.load import Load, simple_load
 from tests.bench.mix_rounds import PLAIN, prepare_ours
-from tests.bench.observed import ContenderError, running
+from tests.bench.observed import ContenderError
 from tests.bench.raw import Line, RawFigures
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import workbench
 from tests.support.installation import Installation
 
 WARM_S: Final = 5.0  # before what is measured, at the same rate
-LATE_S: Final = 15.0  # how long after the last event was sent its status may come
 FIRST_ARRIVAL_TIMEOUT_S: Final = 60.0
 
 STEPS: Final = ("send", "busy", "fetch", "gather", "map", "produce", "offsets", "commit", "read")
@@ -85,33 +82,16 @@ def measure_steps(bench: Workbench, installation: Installation, load: Load, stre
     run = replace(
         prepare_ours(bench, PLAIN, installation), command=(sys.executable, "-m", "tests.bench.step_worker", str(file))
     )
-    arrivals = Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
-    consumer = status_reader(installation)
-    sent = load.partitions
-    try:
-        with running(run) as process:
-            at_once = Stretch(FIXED, rate=1e6, warm_s=0, seconds=sent / 1e6)
-            send_events(load, installation.servers, installation.events, at_once, first=0, begin=time.time())
-            read_statuses(consumer, arrivals, sent, process, until=time.time() + FIRST_ARRIVAL_TIMEOUT_S)
-            time.sleep(SETTLE_S)
-            begin = time.time() + 1
-            sender = multiprocessing.Process(
-                target=send_events,
-                args=(load, installation.servers, installation.events, stretch),
-                kwargs={"first": sent, "begin": begin},
-            )
-            sender.start()
-            end = begin + stretch.count / stretch.rate
-            read_statuses(consumer, arrivals, sent + stretch.count, process, until=end + LATE_S)
-            sender.join()
-            if arrivals.count < sent + stretch.count:
-                raise ContenderError(f"{arrivals.count} of {sent + stretch.count} statuses: {process.last_lines()}")
-    finally:
-        consumer.close()
+    with arrival_run(run, load, first_timeout_s=FIRST_ARRIVAL_TIMEOUT_S) as started:
+        sent, begin = started.sent, started.send(stretch)
+        if started.is_behind:
+            raise ContenderError(f"{started.arrivals.count} of {started.sent} statuses: {started.last_lines()}")
     batches = json.loads(file.read_text())
     first = sent + round(stretch.rate * stretch.warm_s)
     scheduled = {number: begin + (number - sent) / stretch.rate for number in range(first, sent + stretch.count)}
-    events = steps_of(batches, load.partitions, scheduled, {number: arrivals.of(number) for number in scheduled})
+    events = steps_of(
+        batches, load.partitions, scheduled, {number: started.arrivals.of(number) for number in scheduled}
+    )
     return {
         "batches": len(batches),
         "records_per_batch": round(mean(len(batch["records"]) for batch in batches), 1),
