@@ -199,9 +199,7 @@ class _TemplatePlan:
             None if draft.recipient_key is None else draft.recipient_key.encode(),
             *shared,
         )
-        to_message, to_status = self._added_to_message, self._added
-        if propagated:
-            to_message, to_status = (*propagated, *to_message), (*propagated, *to_status)
+        to_message, to_status = propagated + self._added_to_message, propagated + self._added
         message = OutRecord(self._messages.name, partition, key, write_message(holes), to_message)
         status = OutRecord(self._status.name, partition, key, write_status(holes), to_status)
         if message.size_bytes > self._messages.limit_bytes or status.size_bytes > self._status.limit_bytes:
@@ -255,11 +253,7 @@ class _StreamPlan:
         """A stream has fewer partitions than the events."""
         value = self._write((eid(key).encode(), self._encoders.time(source.occurred_at_ms), self._encoders.text(body)))
         partition = source.record.position.partition % self.topic.partitions
-        return OutRecord(self.topic.name, partition, source.record.key, value, _joined(propagated, self._added))
-
-
-def _joined(propagated: Headers, added: Headers) -> Headers:
-    return (*propagated, *added) if propagated else added
+        return OutRecord(self.topic.name, partition, source.record.key, value, propagated + self._added)
 
 
 def _fits(output: OutRecord, topic: OutputTopic) -> bool:
