@@ -7,7 +7,7 @@ none backtracks: a record that does not match costs no more than one that does.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum
 from typing import Final
 
 from processor.wire.scan_program import MAX_TEXT_BYTES, Choice, Entries, Form, Group, Items, Kept, Leaf, Node
@@ -46,7 +46,7 @@ def _one_of(alternatives: Iterable[bytes]) -> bytes:
     return b"(?>%b)" % b"|".join(alternatives)
 
 
-class Texts(Enum):
+class Texts(IntEnum):
     """Which texts an expression accepts. That of short ones is compiled in a fifth of the time."""
 
     SHORT = 63
