@@ -80,9 +80,10 @@ class EventPlans:
                 return None
             scanner = found
         scanned = scanner.scan(record)
-        if scanned is None:
-            self.refuse(PlanRefusal.CHECK if scanner.accepts(record) else PlanRefusal.RECORD)
-        elif self.sample is not None and self.sample.includes(record.position.offset):
+        if isinstance(scanned, PlanRefusal):
+            self.refuse(scanned)
+            return None
+        if self.sample is not None and self.sample.includes(record.position.offset):
             return self._verify(scanned, record, context, schema_of)
         return scanned
 
@@ -99,9 +100,10 @@ class EventPlans:
         if self.sample is not None and self.sample.includes(record.position.offset):
             return None
         try:
-            return scanner.scan(record)
+            scanned = scanner.scan(record)
         except Exception:  # `scan` raises it again, when it is known of which record it is
             return None
+        return None if isinstance(scanned, PlanRefusal) else scanned
 
     def refuse(self, reason: PlanRefusal) -> None:
         """Report that a record is mapped by the reference."""

@@ -19,6 +19,7 @@ from processor.domain.record import EventName, Headers, OutRecord, SourceRecord
 from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
+from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.plan_values import first_of
 from processor.mapping.scanned_values import ScannedValues
 from processor.wire.decode import decode
@@ -145,24 +146,22 @@ class EventScanner:
         self._is_consistent = _rule_of(family, self.values)
         self._key_of = {event: first_of([self.values.utf8(path) for path in key]) for event, key in keys.items()}
 
-    def scan(self, record: SourceRecord) -> ScannedEvent | None:
-        """The event of `record`, whose value has a frame of this writer's schema; None: refused."""
+    def scan(self, record: SourceRecord) -> ScannedEvent | PlanRefusal:
+        """The event of `record`, whose value has a frame of this writer's schema; else RECORD or CHECK, by which it is
+        refused."""
         assert record.value is not None
         slots = self._scan(record.value, FRAME_BYTES)
-        if slots is None or self._tenant(slots) != self.tenant:
-            return None
+        if slots is None:
+            return PlanRefusal.RECORD
+        if self._tenant(slots) != self.tenant:
+            return PlanRefusal.CHECK
         name: EventName = self._name(slots)
         if not self._is_consistent(name, slots):
-            return None
+            return PlanRefusal.CHECK
         key: bytes | None = self._key_of[name](slots)
         if not key or record.key != key:  # a record with an empty key is MISSING_KEY
-            return None
+            return PlanRefusal.CHECK
         return ScannedEvent(record, slots, self, name, self._id(slots))
-
-    def accepts(self, record: SourceRecord) -> bool:
-        """Whether a record that is refused has slots all the same, so that a check refuses it."""
-        assert record.value is not None
-        return self._scan(record.value, FRAME_BYTES) is not None
 
     def plan_of(self, name: EventName) -> TemplatesPlan:
         """The plan of the templates for an event's name."""

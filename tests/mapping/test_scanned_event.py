@@ -19,6 +19,7 @@ from processor.domain.placeholders import PlaceholderType, placeholders_of
 from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.domain.template import FieldPath, NamedPlaceholder
 from processor.mapping.decode_record import decode_record
+from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.scanned_event import EventScanner, ScannedEvent, TemplatesPlan
 from processor.mapping.values import currency_of, money_text, text_of
 from processor.shipped import sample
@@ -75,9 +76,9 @@ def record_of(value: bytes) -> SourceRecord:
     return replace(record, key=decoded.event.ordering_key.encode()) if isinstance(decoded, SourceEvent) else record
 
 
-def check_equal(scanned: ScannedEvent | None, record: SourceRecord) -> bool:
+def check_equal(scanned: ScannedEvent | PlanRefusal, record: SourceRecord) -> bool:
     """Whether it was not refused: then it is the event of the record."""
-    if scanned is None:
+    if isinstance(scanned, PlanRefusal):
         return False
     source = decode_record(record, CONTEXT, schema_of=SCHEMAS.local_schema)
     assert isinstance(source, SourceEvent), source
@@ -121,7 +122,7 @@ def test_texts_of_any_event(family: str, data: st.DataObject) -> None:
     scanned = scanner(family, ZONE).scan(record)
     if not check_equal(scanned, record):
         return
-    assert scanned is not None
+    assert isinstance(scanned, ScannedEvent)
     for path, read in readers(family):
         value = value_at(path.path, fields)
         currency = currency_of(path, fields)
@@ -155,7 +156,7 @@ def test_money_has_the_digits_of_its_currency(currency: str) -> None:
         fields = {**event.fields, "account": account}
         fields["transaction"] = {**event.fields["transaction"], "amount": amount, "currencyCode": currency}
         scanned = scanner(event.family, ZONE).scan(avro_record(fields))
-        assert scanned is not None
+        assert isinstance(scanned, ScannedEvent)
         expected.append(money_text(amount, currency))
         found.append(read(scanned.slots))
 
@@ -193,7 +194,7 @@ def test_what_is_left_to_others(changes: dict[str, Any], key: bytes | None) -> N
     """Records with an outcome of their own, or that are counted."""
     event = event_of(EventName("LOAN_REPAYMENT"))
 
-    assert scanner(event.family).scan(avro_record(event.fields, key=key, **changes)) is None
+    assert scanner(event.family).scan(avro_record(event.fields, key=key, **changes)) is PlanRefusal.CHECK
 
 
 def test_the_schema_of_the_frame() -> None:

@@ -156,7 +156,7 @@ def test_an_event_that_is_scanned_wrongly(
     """Is read by the reference."""
     right = EventScanner.scan
 
-    def wrong(self: EventScanner, record: Any) -> ScannedEvent | None:
+    def wrong(self: EventScanner, record: Any) -> ScannedEvent | PlanRefusal:
         scanned = right(self, record)
         setattr(scanned, attribute, value)
         return scanned
