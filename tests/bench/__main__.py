@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,7 +18,7 @@ from processor.kafka.local.kafka import local_kafka
 from tests.bench.installations import Workbench
 from tests.bench.lineup import CONTENDERS, find_contenders
 from tests.bench.mix_rounds import mix_rounds, mix_smoke
-from tests.bench.raw import Line, RawFigures, command_line, machine, print_line, versions
+from tests.bench.raw import Line, RawFigures, command_line, machine, output_folder, print_line, versions
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import (
     Commands,
@@ -67,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--latency-rounds", type=int, default=5, help="0: no latency")
     parser.add_argument("--latency-partitions", type=int, nargs="+", default=(2, 6))
     parser.add_argument("--rate", type=float, default=1_000, help="events a second for latency")
-    parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures, page and plots")
+    parser.add_argument("--out", type=output_folder, default=PERFORMANCE, help="folder of raw figures, page and plots")
     return parser.parse_args()
 
 

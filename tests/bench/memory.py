@@ -26,7 +26,7 @@ from tests.bench.load import Load, event_producer, simple_load
 from tests.bench.mix import mix_load, produce_rows
 from tests.bench.mix_rounds import PLAIN, mix_workbench, prepare_ours
 from tests.bench.observed import ContenderError, ObservedProcess, PositionReader, running
-from tests.bench.raw import Line, RawFigures
+from tests.bench.raw import Line, RawFigures, output_folder
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import workbench
 from tests.support.installation import Installation
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=3_000_000, help="until the process is stopped")
     parser.add_argument("--load", choices=LOADS, default="simple", help="one template, or the forty of the mix")
     parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help="between two samples")
-    parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
+    parser.add_argument("--out", type=output_folder, default=PERFORMANCE, help="folder of raw figures and page")
     args = parser.parse_args()
     raw = RawFigures("memory", args.out, vars(args))
     with local_kafka(extra=BROKER) as kafka, bench_of(kafka.bootstrap_servers, args.load) as bench:

@@ -43,6 +43,13 @@ class RawFigures:
         self._file.write_text(json.dumps(self._raw, indent=1) + "\n")
 
 
+def output_folder(path: str) -> Path:
+    """The folder of `--out`, made if it is not there."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def print_line(line: Line) -> Line:
     """Print a line as JSON, and give it back."""
     print(json.dumps(line), flush=True)  # noqa: T201

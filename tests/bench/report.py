@@ -342,10 +342,11 @@ def newest_others(folder: Path) -> dict[str, Raw]:
 
 
 def write_report(folder: Path) -> None:
-    """Make the page's tables and the plots of the newest raw figures in `folder`."""
+    """Make the page's tables and the plots of the newest raw figures in `folder`; a folder without a page gets ours."""
     raw = newest(folder)
     page = folder / "README.md"
-    page.write_text(with_block(page.read_text(), raw, newest_others(folder)))
+    text = (page if page.exists() else PERFORMANCE / "README.md").read_text()
+    page.write_text(with_block(text, raw, newest_others(folder)))
     if raw is not None:
         draw_throughput(raw["throughput"], folder / "throughput.svg")
         if raw["latency"]:

@@ -23,7 +23,7 @@ from tests.bench.installations import Workbench, create_bench_installation, remo
 from tests.bench.mix import mix_load
 from tests.bench.mix_rounds import PLAIN, prepare_ours
 from tests.bench.observed import PositionReader, running, wait_for_position
-from tests.bench.raw import Line, RawFigures
+from tests.bench.raw import Line, RawFigures, output_folder
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import EVENTS_AGE_S
 from tests.bench.template_files import write_many
@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--templates", type=int, default=500, help="in the set, in turn for each event and channel")
     parser.add_argument("--rounds", type=int, default=5, help="each has one check and one start")
-    parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
+    parser.add_argument("--out", type=output_folder, default=PERFORMANCE, help="folder of raw figures and page")
     args = parser.parse_args()
     figures = RawFigures("start", args.out, vars(args))
     with local_kafka() as kafka, many_templates(kafka.bootstrap_servers, args.templates) as bench:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from tests.bench.installations import Workbench, create_bench_installation, remo
 from tests.bench.load import Load, simple_load
 from tests.bench.mix_rounds import PLAIN, prepare_ours
 from tests.bench.observed import ContenderError
-from tests.bench.raw import Line, RawFigures
+from tests.bench.raw import Line, RawFigures, output_folder
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import workbench
 from tests.support.installation import Installation
@@ -152,7 +151,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="each runs all variants on all numbers of partitions")
     parser.add_argument("--partitions", type=int, nargs="+", default=[2, 6], help="of the events")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"], help="settings that take turns")
-    parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
+    parser.add_argument("--out", type=output_folder, default=PERFORMANCE, help="folder of raw figures and page")
     args = parser.parse_args()
     raw = RawFigures("steps", args.out, vars(args))
     stretch = Stretch(FIXED, args.rate, warm_s=WARM_S, seconds=args.seconds)

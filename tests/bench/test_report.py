@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench.raw import output_folder
 from tests.bench.report import (
     BEGIN,
     END,
@@ -250,3 +251,13 @@ def test_report_is_made_of_the_newest_raw_figures(tmp_path: Path) -> None:
     assert {"throughput.svg", "latency.svg"} < first.keys()
     write_report(tmp_path)
     assert first == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """It is made, and its page is ours with its own tables."""
+    folder = output_folder(str(tmp_path / "figures" / "today"))
+    (folder / "bench-2026-11-30.json").write_text(json.dumps(make_raw()))
+
+    write_report(folder)
+
+    assert "| ours | 500 (500–500) | 0.5 " in (folder / "README.md").read_text()
