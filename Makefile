@@ -8,6 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 # Two thirds of a test's time are waiting for a broker or a process, so there are three processes for each core.
 TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(), 12))')
+BUILT_OF := pyproject.toml constraints.txt hatch_build.py processor/_native.pyx
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES)
 
 .PHONY: help demo check test unit lint soak fuzz equality bench bench-smoke clean
@@ -18,11 +19,11 @@ help:  ## show the targets
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.demo: $(BIN)/python $(BUILT_OF)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.dev: $(BIN)/python $(BUILT_OF)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 import structlog
 
+from tests.support.executors import EXECUTORS, use_executor
 from tests.support.laws import register_profiles
 from tests.support.services import HOST_VARIABLE, ServiceHost, address_of
 from tests.support.shipped import built_once
@@ -73,6 +74,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return file if file.endswith(ONE_PROCESS_FILES) else nodeid
 
     return OneByOne(config, log)
+
+
+@pytest.fixture(scope="session", params=EXECUTORS)
+def executor(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The test runs by each executor of plans."""
+    with use_executor(request.param):
+        yield
 
 
 @pytest.fixture(autouse=True)

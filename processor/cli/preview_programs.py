@@ -128,11 +128,12 @@ def _text_row(line: "TextLine") -> tuple[str, str]:
 
 
 def _as_json(programs: "EventPrograms", settings: "Settings") -> dict[str, Any]:
+    from processor.engine.executor import choose_executor
     from processor.mapping.program_lines import scan_lines, text_lines
 
     return {
         "event": programs.event,
-        "executor": settings.plan,
+        "executor": choose_executor(settings.plan).plan,
         "schema": programs.writer.name or None,
         "refusal": programs.refusal,
         "scan": None if programs.scan is None else [asdict(step) for step in scan_lines(programs.scan)],

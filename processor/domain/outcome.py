@@ -125,6 +125,7 @@ class WrongKey:
 class MappingPath(StrEnum):
     """What made a record's outcome. Published, as the labels of a metric."""
 
+    NATIVE = "native"  #: Plans, run in C where it has what they need.
     PLAIN = "plain"  #: Plans, run by regular expressions and closures.
     REFERENCE = "reference"
 

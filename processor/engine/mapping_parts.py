@@ -18,6 +18,7 @@ from processor.background import call_in_thread
 from processor.domain.output_topics import OutputTopics
 from processor.domain.template import TemplateSet
 from processor.engine.completion import PROGRESS_LOG_INTERVAL_S, STALL_HINT, STALL_TIMEOUT_S
+from processor.engine.executor import choose_executor
 from processor.engine.output_scan import PublishedSets, published_template_sets
 from processor.engine.plan_reports import PlanReports
 from processor.errors import DependencyError, StalledError, UnavailableError
@@ -147,12 +148,13 @@ def build_mapping(
 
 def _make_plans(settings: Settings, metrics: Metrics) -> EventPlans | None:
     """The plans, or None where the settings want none; the log says which."""
-    because = "PROCESSOR_PLAN is set" if "plan" in settings.model_fields_set else "the default"
-    log.info("executor of plans", executor=settings.plan, because=because, verify=settings.plan_verify)
-    if settings.plan is Plan.OFF:
+    executor = choose_executor(settings.plan)
+    log.info("executor of plans", executor=executor.plan, because=executor.because, verify=settings.plan_verify)
+    if executor.plan is Plan.OFF:
         return None
     sample = Sample(settings.plan_verify) if settings.plan_verify else None
-    return EventPlans(partial(call_in_thread, name="plan"), observer=PlanReports(metrics), sample=sample)
+    observer, start = PlanReports(metrics), partial(call_in_thread, name="plan")
+    return EventPlans(start, native=executor.native, observer=observer, sample=sample)
 
 
 def _mapping_context(

@@ -9,6 +9,7 @@ from processor.domain.channel import Channel
 from processor.domain.event import SourceEvent
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.operation import OperationId, PastOperation
+from processor.domain.outcome import MappingPath
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import Headers, SourceRecord, TemplateId
@@ -44,6 +45,10 @@ class Plans(Protocol):
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
         """The events of those records that can be scanned at once; None: `scan` has to be called. Never blocks, and
         raises nothing."""
+
+    @property
+    def path(self) -> MappingPath:
+        """How it maps them."""
 
     @property
     def sample(self) -> Sample | None:

@@ -9,14 +9,16 @@ from functools import partial
 from typing import Any, Final
 
 from processor.domain.catalogue import EVENTS
+from processor.domain.outcome import MappingPath
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_observer import PlanDifference, PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
-from processor.mapping.scanned_event import EventScanner, ScannedEvent
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules
 from processor.mapping.verify_plan import Sample, event_differences
+from processor.native import NativePart
 from processor.wire.decode import decode
 from processor.wire.framing import FRAME_BYTES, GUID_HEADER, parse_frame
 from processor.wire.scan_program import NotPlannedError, Path
@@ -47,10 +49,18 @@ class EventPlans:
     """
 
     def __init__(
-        self, start: Start = make_at_once, *, observer: PlanObserver | None = None, sample: Sample | None = None
+        self,
+        start: Start = make_at_once,
+        *,
+        native: NativePart | None = None,
+        observer: PlanObserver | None = None,
+        sample: Sample | None = None,
     ) -> None:
         """`start` is called for one scanner after the other; the records of a schema are refused until its own is made.
-        `sample`: which records the reference reads and maps, too; None: none of them."""
+        `native` runs the plans; None: regular expressions and closures do. `sample`: which records the reference reads
+        and maps, too; None: none of them."""
+        self.path = MappingPath.PLAIN if native is None else MappingPath.NATIVE
+        self._native = native
         self._start = start
         self._observer = observer or Unobserved()
         self.sample = sample
@@ -136,7 +146,7 @@ class EventPlans:
                 writer = schema_of(parse_frame(frame))
             except KeyError:  # it may be there later
                 return PlanRefusal.SCHEMA
-            self._pending = frame, self._start(partial(make_scanner, writer, context))
+            self._pending = frame, self._start(partial(make_scanner, writer, context, native=self._native))
         self._take_scanner()
         scanner = self._scanners.get(frame)
         if scanner is None:
@@ -158,7 +168,7 @@ class EventPlans:
             self._observer.schema_ready(schema_id)
 
 
-def make_scanner(writer: WriterSchema, context: MappingContext) -> EventScanner:
+def make_scanner(writer: WriterSchema, context: MappingContext, *, native: NativePart | None = None) -> EventScanner:
     """The scanner of a writer's records, with the plans of their templates. NotPlannedError where there is none."""
 
     def make_plan(event: EventName, scanner: EventScanner) -> EventPlan:
@@ -167,8 +177,7 @@ def make_scanner(writer: WriterSchema, context: MappingContext) -> EventScanner:
     return EventScanner(
         writer,
         context.schemas,
-        tenant=context.tenant,
-        time_zone=context.draft_rules.time_zone,
+        ScanRules(tenant=context.tenant, time_zone=context.draft_rules.time_zone, native=native),
         wanted=wanted_paths(writer, context),
         make_plan=make_plan,
     )
@@ -202,6 +211,14 @@ class _WantedValues:
         """As PlanValues has it."""
         self.paths.update((path, *currencies))
         return give_none
+
+    def leaf(self, path: Path) -> None:
+        """As PlanValues has it."""
+        self.paths.add(path)
+
+    @property
+    def native(self) -> None:
+        """As PlanValues has it."""
 
 
 def _may_be_scanned(record: SourceRecord, value: bytes, context: MappingContext) -> bool:

@@ -62,7 +62,7 @@ def map_event(
             results = planned
     else:
         results = _skip_all(DecisionReason.NO_TEMPLATE, f"no template names {source.name}")
-    path = MappingPath.REFERENCE if planned is None else MappingPath.PLAIN
+    path = MappingPath.REFERENCE if planned is None or context.plans is None else context.plans.path
     outcome = _combine(source, context, results, headers, path=path)
     plans = context.plans
     if plans is None or plans.sample is None or not verify or not isinstance(source, ScannedEvent):

@@ -28,5 +28,6 @@ class MissingRow(StrEnum):
 class Plan(StrEnum):
     """How ordinary events are mapped."""
 
+    NATIVE = "native"  #: By plans, which run in C.
     PLAIN = "plain"  #: By plans, which regular expressions and closures run.
     OFF = "off"  #: Each by the reference.

@@ -16,6 +16,7 @@ from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import EscapeContext, Text
 from processor.mapping.escape import SUBJECT_LIMIT_CHARACTERS, EscapeError, escape, subject_line
 from processor.mapping.format import format_value
+from processor.mapping.native_text import NativeLimits, native_text
 from processor.mapping.plan_values import PlanValues, ReadText, ReadValue, Slots, first_of, read_custom_field
 from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS
 from processor.mapping.text_plan import (
@@ -151,6 +152,15 @@ class TextPlanner:
         # What becomes shorter when it is escaped needs room before, too.
         shortened_count = sum(CONTEXTS[operation.context].may_shorten for operation in program.operations)
         limit = self.limit_characters - shortened_count * _SHORT_TEXT_CHARACTERS
+        if self.values.native is not None:
+            return native_text(
+                program,
+                writers,
+                self.values,
+                self.values.native,
+                NativeLimits(share, limit, strict=self.strict),
+                refused=_RefusedError,
+            )
 
         def write(slots: Slots) -> str | None:
             try:

@@ -9,6 +9,8 @@ from processor.domain.event import value_at
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import CustomField
 from processor.mapping.values import custom_field_value, text_of
+from processor.native import NativePart
+from processor.wire.scan_program import Leaf
 
 Slots = Any
 """What a scan keeps of one event. Opaque: only the functions that the same scan gave can read it."""
@@ -36,6 +38,13 @@ class PlanValues(Protocol):
 
     def text(self, path: Path, kind: PlaceholderType, currencies: tuple[Path, ...]) -> ReadText:
         """The same as a text of type `kind`, which is no table. `currencies` as in `FieldPath`."""
+
+    def leaf(self, path: Path) -> Leaf | None:
+        """Where a scan keeps the value; None: it is not all there is of one slot."""
+
+    @property
+    def native(self) -> NativePart | None:
+        """What runs in C over the slots; None: nothing does."""
 
 
 def give_none(_slots: Slots) -> None:
@@ -87,6 +96,16 @@ class RecipientValues:
         found = self._find(path)
         return give_none if found is None else self.values.text(found, kind, currencies)
 
+    def leaf(self, path: Path) -> Leaf | None:
+        """As PlanValues has it."""
+        found = self._find(path)
+        return None if found is None else self.values.leaf(found)
+
+    @property
+    def native(self) -> NativePart | None:
+        """As PlanValues has it."""
+        return self.values.native
+
     def _find(self, path: Path) -> Path | None:
         if path[0] != RECIPIENT:
             return path
@@ -124,3 +143,10 @@ class FoundRecipientValues:
             return None if value is None else text_of(value, kind, currency=None, time_zone=time_zone)
 
         return read_recipient
+
+    def leaf(self, _path: Path) -> None:
+        """As PlanValues has it."""
+
+    @property
+    def native(self) -> None:
+        """Nothing: these slots are pairs."""

@@ -7,6 +7,7 @@ What fails one of these is refused: `decode_record` then says what becomes of th
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import chain
 from typing import Final, Protocol
@@ -22,10 +23,12 @@ from processor.mapping.context import MappingContext
 from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.plan_values import first_of
 from processor.mapping.scanned_values import ScannedValues
+from processor.native import NativePart
 from processor.wire.decode import decode
 from processor.wire.errors import ContentError
 from processor.wire.event_rules import check_event
 from processor.wire.framing import FRAME_BYTES
+from processor.wire.native_scan import native_scan
 from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
 from processor.wire.scan_program import NotPlannedError, Path, scan_program
@@ -105,6 +108,16 @@ class ScannedEvent(SourceEvent):
         return self._scanner.plan_of(self.name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRules:
+    """How an installation scans: events of `tenant`, whose timestamps have their days in `time_zone`; `native` does it,
+    or without it regular expressions."""
+
+    tenant: str
+    time_zone: tzinfo
+    native: NativePart | None = None
+
+
 class EventScanner:
     """Scans the records of one writer's schema by `program`. `values` reads their slots."""
 
@@ -112,9 +125,8 @@ class EventScanner:
         self,
         writer: WriterSchema,
         schemas: Schemas,
+        rules: ScanRules,
         *,
-        tenant: str,
-        time_zone: tzinfo,
         wanted: Collection[Path],
         make_plan: Callable[[EventName, "EventScanner"], TemplatesPlan],
     ) -> None:
@@ -131,11 +143,12 @@ class EventScanner:
         paths = [path for path in sorted(own.union(wanted)) if path[0] in fields]
         program = scan_program(writer.type, schema.type, paths)
         self.program = program
-        self.tenant = tenant
-        self.values = ScannedValues(program, time_zone=time_zone, known={("tenant",): tenant})
+        self.tenant = tenant = rules.tenant
+        native = rules.native
+        self.values = ScannedValues(program, time_zone=rules.time_zone, known={("tenant",): tenant}, native=native)
         self._writer = writer
         self._schemas = schemas
-        self._scan = plain_scan(program)
+        self._scan = plain_scan(program) if native is None else native_scan(program, native)
         self._name = self.values.value(("event",))
         self._id = self.values.value(("eventId",))
         self._tenant = value_reader(program.places["tenant",])

@@ -11,6 +11,7 @@ from typing import Any, Final
 from processor.domain.placeholders import PlaceholderType
 from processor.mapping.plan_values import ReadText, ReadValue, first_of, give_none
 from processor.mapping.values import CURRENCY_DIGITS, DEFAULT_CURRENCY_DIGITS, text_of
+from processor.native import NativePart
 from processor.wire.scan_program import Form, Leaf, NotPlannedError, Path, ScanProgram
 from processor.wire.slot_values import (
     TEXT_FORMS,
@@ -32,8 +33,12 @@ class ScannedValues:
     An `EventValues` of `event_plan.py`.
     """
 
-    def __init__(self, program: ScanProgram, *, time_zone: tzinfo, known: Mapping[Path, Any]) -> None:
-        """`time_zone` gives a timestamp its day. `known`: values that are the same in all events that are read."""
+    def __init__(
+        self, program: ScanProgram, *, time_zone: tzinfo, known: Mapping[Path, Any], native: NativePart | None = None
+    ) -> None:
+        """`time_zone` gives a timestamp its day. `known`: values that are the same in all events that are read.
+        `native`: what has scanned the slots; None: `plain_scan` has."""
+        self.native = native
         self._known = known
         self._program = program
         self._time_zone = time_zone
@@ -53,6 +58,11 @@ class ScannedValues:
             return slot_reader(place.source.slot, content_of_slot)
         read = self.value(path)
         return lambda slots: None if (text := read(slots)) is None else str(text).encode()
+
+    def leaf(self, path: Path) -> Leaf | None:
+        """As PlanValues has it."""
+        place = None if path in self._known else self._program.places.get(path)
+        return place.source if place is not None and isinstance(place.source, Leaf) else None
 
     def is_there(self, path: Path) -> Callable[[Slots], bool]:
         """Whether `value` is not None."""

@@ -474,10 +474,11 @@ class Settings(BaseSettings):
         description="Which decisions are written: all; unexpected, those that neither settings nor templates intend; "
         "off, none.",
     )
-    plan: Plan = Field(
-        default=Plan.PLAIN,
-        description="How ordinary Avro events are mapped: plain, by plans made of schemas and templates; off, each by "
-        "the reference, which makes the same outputs, slower.",
+    plan: Plan | None = Field(
+        default=None,
+        description="How ordinary Avro events are mapped: native, by plans made of schemas and templates, which run in "
+        "C; plain, by the same plans without C; off, each by the reference. All make the same outputs, each slower "
+        "than the one before. Not set: the first of them that is there.",
     )
     plan_verify: float = Field(
         default=0.0,

@@ -25,10 +25,7 @@ from processor.wire.scan_expressions import (
     items_expression,
 )
 from processor.wire.scan_program import Choice, Entries, Group, Items, Kept, Node, ScanProgram, Whole
-from processor.wire.slot_values import Slots, text_of_slot
-
-Scan = Callable[[bytes, int], Slots | None]
-"""The slots of the record that stands in the bytes from an index to their end; None: refused."""
+from processor.wire.slot_values import Scan, Slots, text_of_slot
 
 _Step = Callable[[bytes, int, list[Any]], int]
 """Adds slots, and gives the index behind what it has read; -1: refused."""

@@ -84,7 +84,7 @@ def _form(leaf: Leaf, texts: Texts) -> bytes:
             return _TEXTS[texts]
         case Form.DECIMAL:
             assert leaf.decimal is not None
-            return _one_of(_lengths(1, _max_decimal_bytes(leaf.decimal), _any_bytes))
+            return _one_of(_lengths(1, max_decimal_bytes(leaf.decimal), _any_bytes))
         case Form.SYMBOL:
             known = [index for index, symbol in enumerate(leaf.symbols) if symbol is not None]
             return _one_of(re.escape(varint(index)) for index in known) if known else _NOTHING
@@ -111,7 +111,7 @@ def branch_bytes(choice: Choice) -> tuple[bytes, bytes]:
     return bytes([2 * choice.null_index]), bytes([2 * (1 - choice.null_index)])
 
 
-def _max_decimal_bytes(type_: DecimalBytes) -> int:
+def max_decimal_bytes(type_: DecimalBytes) -> int:
     """How many bytes a decimal may have: whatever is in them is no number of more digits than the type has."""
     return max(count for count in range(1, 64) if count == 1 or 2 ** (8 * count - 1) < 10**type_.precision)
 

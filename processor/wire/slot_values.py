@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from processor.domain.event import value_at
 from processor.wire.avro_binary import Cursor
@@ -13,9 +13,18 @@ from processor.wire.schema import DecimalBytes
 
 T = TypeVar("T")
 
-Slots = tuple[Any, ...]
-"""By slot, the bytes of a value, its length in front of it where it has one; None: it, or a record around it, is
-missing."""
+
+class Slots(Protocol):
+    """By slot, the bytes of a value, its length in front of it where it has one; None: it, or a record around it, is
+    missing."""
+
+    def __getitem__(self, slot: int, /) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+
+Scan = Callable[[bytes, int], Slots | None]
+"""The slots of the record that stands in the bytes from an index to their end; None: refused."""
 
 
 def read_long(raw: bytes) -> int:

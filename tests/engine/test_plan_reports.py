@@ -76,8 +76,12 @@ def test_a_difference_is_counted_and_logged() -> None:
 @pytest.mark.kafka
 @pytest.mark.parametrize(
     ("changes", "executor", "because"),
-    [({}, "plain", "the default"), ({"plan": Plan.OFF}, "off", "PROCESSOR_PLAN is set")],
-    ids=["default", "off"],
+    [
+        ({}, "native", "it is the fastest"),
+        ({"plan": Plan.PLAIN}, "plain", "PROCESSOR_PLAN is set"),
+        ({"plan": Plan.OFF}, "off", "PROCESSOR_PLAN is set"),
+    ],
+    ids=["default", "plain", "off"],
 )
 def test_run_says_how_it_maps(
     bootstrap_servers: str, topic_prefix: str, changes: dict[str, Any], executor: str, because: str

@@ -10,12 +10,14 @@ import multiprocessing
 import pprint
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
-from tests.equality.campaign import KINDS, Round, Tally, run_round
+from processor.domain.outcome import MappingPath
+from tests.equality.campaign import EXECUTORS, KINDS, Round, Tally, run_round
 from tests.equality.sources import Sources, make_sources
 from tests.support.planned import comparable
 
@@ -32,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--round", type=int, default=10_000, help="records with the same templates and writers")
     parser.add_argument("--seed", type=int, default=None, help="default: from the clock; it is printed")
     parser.add_argument("--processes", type=int, default=2, help="that check rounds at the same time")
+    parser.add_argument("--executors", nargs="+", choices=EXECUTORS, default=EXECUTORS, help="default: all there are")
     parser.add_argument("--stop", action="store_true", help="after the round of the first difference")
     parser.add_argument("--only", type=int, help="the number of a record; with the --seed and --round of its run")
     args = parser.parse_args(arguments)
@@ -40,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     if args.only is not None:
         return show(sources, seed, args.only, args.round)
     began = time.monotonic()
-    plan = RunPlan(seed, args.examples, args.round, args.processes, args.stop)
+    executors = tuple(map(MappingPath, args.executors))
+    plan = RunPlan(seed, args.examples, args.round, args.processes, executors, args.stop)
     tally = run(sources, plan, log_progress=log_progress)
     seconds = time.monotonic() - began
     for label, count in sorted(tally.counts.items()):
@@ -62,6 +66,7 @@ class RunPlan:
     examples: int
     per_round: int
     processes: int
+    executors: Sequence[MappingPath] = EXECUTORS
     stops: bool = False
 
 
@@ -71,7 +76,13 @@ def run(sources: Sources, plan: RunPlan, *, log_progress: Callable[[str], None])
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(plan.processes, fork, initializer=_keep, initargs=(sources,)) as pool:
         rounds = [
-            pool.submit(_run_round, plan.seed, number, range(first, min(first + plan.per_round, plan.examples)))
+            pool.submit(
+                _run_round,
+                plan.seed,
+                number,
+                range(first, min(first + plan.per_round, plan.examples)),
+                plan.executors,
+            )
             for number, first in enumerate(range(0, plan.examples, plan.per_round))
         ]
         for done, finished in enumerate(as_completed(rounds), start=1):
@@ -93,8 +104,8 @@ def _keep(sources: Sources) -> None:
     _kept.append(sources)
 
 
-def _run_round(seed: int, number: int, numbers: range) -> Tally:
-    return run_round(_kept[0], seed, number, numbers)
+def _run_round(seed: int, number: int, numbers: range, executors: Sequence[MappingPath]) -> Tally:
+    return run_round(_kept[0], seed, number, numbers, executors)
 
 
 def summary(tally: Tally, seed: int, seconds: float) -> str:
@@ -102,9 +113,11 @@ def summary(tally: Tally, seed: int, seconds: float) -> str:
     counts = tally.counts
     examples = sum(counts[kind] for kind in KINDS)
     shares = []
-    for kind in KINDS:
-        accepted, whole = counts[f"{kind}: accepted"], counts[f"{kind}: messages"] + counts[f"{kind}: no message"]
-        shares.append(f"{kind} {accepted} of {whole} ({accepted / max(1, whole):.0%})")
+    for executor, kind in product(EXECUTORS, KINDS):
+        accepted = counts[f"{kind}: accepted by {executor}"]
+        whole = counts[f"{kind}: messages"] + counts[f"{kind}: no message"]
+        if accepted:
+            shares.append(f"{executor} {kind} {accepted} of {whole} ({accepted / max(1, whole):.0%})")
     return (
         f"seed {seed}: {examples} records in {seconds:.0f} s ({examples / seconds:.0f}/s); accepted of "
         f"those of which no template failed: {', '.join(shares)}; slowest {tally.slowest}: {tally.slowest_ms:.0f} ms; "
@@ -124,7 +137,8 @@ def show(sources: Sources, seed: int, number: int, per_round: int) -> int:
         print(difference.text)  # noqa: T201
     if tally.differences:
         pprint.pp({"reference": comparable(round_.reference(example))}, width=200)
-        pprint.pp({"planned": comparable(round_.planned(example))}, width=200)
+        for executor in EXECUTORS:
+            pprint.pp({executor.value: comparable(round_.planned(example, executor))}, width=200)
     return 1 if tally.differences else 0
 
 

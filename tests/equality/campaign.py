@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -18,12 +18,13 @@ from typing import Any, Final
 from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.event import Event, Fields
 from processor.domain.operation import OperationId, PastOperation
-from processor.domain.outcome import Outcome, Processed, Rejected
+from processor.domain.outcome import MappingPath, Outcome, Processed, Rejected
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import Headers, SchemaGuid, SchemaId
 from processor.domain.template import Template, TemplateSet, template_set
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.scanned_event import ScannedEvent
+from processor.native import NATIVE
 from processor.wire.decode import event_from_json
 from processor.wire.encode import OutputEncoder
 from processor.wire.reader_schemas import Schemas
@@ -38,6 +39,7 @@ from tests.fuzz.extreme import extreme_event
 from tests.fuzz.mutated import mutated_record
 from tests.support.planned import TRACE, comparable
 
+EXECUTORS: Final = (MappingPath.PLAIN, *(() if NATIVE is None else (MappingPath.NATIVE,)))
 FAMILIES_PER_ROUND: Final = 2
 OTHER_WRITERS: Final = 2  # of each family of a round
 TEMPLATES_PER_EVENT: Final = (1, 1, 2)  # one that fails leaves the others to the reference too
@@ -110,11 +112,13 @@ class ObservedPlans(EventPlans):
 class Round:
     """The installation of a round, and its records."""
 
-    def __init__(self, sources: Sources, seed: int, number: int) -> None:
-        """Takes some tenths of a second; its scanners take some seconds, when their first records are met."""
+    def __init__(self, sources: Sources, seed: int, number: int, executors: Sequence[MappingPath] = EXECUTORS) -> None:
+        """Takes some tenths of a second; its plain scanners take some seconds, when their first records are met."""
         rng = random.Random(f"{seed}/round/{number}")
         self.seed = seed
-        self.plans = ObservedPlans()
+        self.plans = {
+            executor: ObservedPlans(native=NATIVE if executor is MappingPath.NATIVE else None) for executor in executors
+        }
         self.has_shipped_templates = number % SHIPPED_INTERVAL == 0
         families = rng.sample(sorted(FAMILIES), FAMILIES_PER_ROUND)
         schemas = rng.choice(sources.schemas)
@@ -170,8 +174,7 @@ class Round:
             encode=OutputEncoder(schemas, output_format=self._format, stream_format=rng.choice(tuple(WireFormat))),
             operation=rng.choice(_OPERATIONS),
         )
-        planned = replace(context, plans=self.plans)
-        return replace(configuration, contexts={self._format: context}, planned={self._format: planned})
+        return replace(configuration, contexts={self._format: context})
 
     def example(self, number: int) -> Example:
         """Record `number` of the seed."""
@@ -202,42 +205,51 @@ class Round:
         """What the reference gives."""
         return map_case(example.case, self._configuration.contexts[self._format], self._environment)
 
-    def planned(self, example: Example) -> Outcome:
+    def planned(self, example: Example, executor: MappingPath) -> Outcome:
         """What an installation with plans gives."""
-        return map_case(example.case, self._configuration.planned[self._format], self._environment)
+        context = replace(self._configuration.contexts[self._format], plans=self.plans[executor])
+        return map_case(example.case, context, self._environment)
 
     def check(self, number: int, tally: Tally) -> None:
-        """Map a record by both, and count what came of it."""
+        """Map a record by the reference and each executor, and count what came of it."""
         example = self.example(number)
         reference = self.reference(example)
+        tally.counts[example.kind] += 1
+        tally.counts[f"{example.kind}: {_label(reference)}"] += 1
+        is_ordinary_one = self.has_shipped_templates and is_ordinary(example.fields) and _is_whole(reference)
+        tally.counts["ordinary, by shipped templates"] += is_ordinary_one
+        for executor in self.plans:
+            is_accepted = self._check_executor(executor, example, reference, tally)
+            if is_ordinary_one and is_accepted is False:
+                text = f"{executor} refuses an ordinary record of the shipped templates"
+                tally.differences.append(Difference(number, text))
+
+    def _check_executor(self, executor: MappingPath, example: Example, reference: Outcome, tally: Tally) -> bool | None:
+        """Whether an executor accepts a record; None: it raised an error."""
+        number = int(example.case.name)
         began = time.thread_time()
         try:
-            planned = self.planned(example)
+            planned = self.planned(example, executor)
         except Exception as error:
-            tally.differences.append(Difference(number, f"raised {describe_error(error)}"))
-            return
+            tally.differences.append(Difference(number, f"{executor} raised {describe_error(error)}"))
+            return None
         took_ms = (time.thread_time() - began) * 1_000
         if took_ms > tally.slowest_ms:
             tally.slowest_ms, tally.slowest = took_ms, number
-        counts, kind = tally.counts, example.kind
-        counts[kind] += 1
-        counts[f"{kind}: {_label(reference)}"] += 1
         if comparable(reference) != comparable(planned):
-            tally.differences.append(Difference(number, "the plan's outcome is not the reference's"))
-        accepted = self.plans.has_scanned and is_accepted(planned)
-        counts[f"{kind}: accepted"] += accepted
-        if self.has_shipped_templates and is_ordinary(example.fields) and _is_whole(reference):
-            counts["ordinary, by shipped templates"] += 1
-            if not accepted:
-                tally.differences.append(Difference(number, "an ordinary record of the shipped templates is refused"))
+            tally.differences.append(Difference(number, f"the outcome of {executor} is not the reference's"))
+        accepted = self.plans[executor].has_scanned and is_accepted(planned)
+        tally.counts[f"{example.kind}: accepted by {executor}"] += accepted
+        return accepted
 
 
-def run_round(sources: Sources, seed: int, number: int, numbers: range) -> Tally:
+def run_round(sources: Sources, seed: int, number: int, numbers: range, executors: Sequence[MappingPath]) -> Tally:
     """Check the records `numbers` of round `number`."""
-    tally, round_ = Tally(), Round(sources, seed, number)
+    tally, round_ = Tally(), Round(sources, seed, number, executors)
     for record_number in numbers:
         round_.check(record_number, tally)
-    for reason in round_.plans.refused_schemas.values():
+    refused = {reason for plans in round_.plans.values() for reason in plans.refused_schemas.values()}
+    for reason in refused:
         tally.counts[f"writers without a plan: {_shape(reason)}"] += 1
     re.purge()  # else expressions of the last rounds fill the memory
     return tally

@@ -45,6 +45,8 @@ from tests.support.builders import (
 )
 from tests.support.planned import TRACE, avro_record, comparable, processed, with_plans, with_plans_alone
 
+pytestmark = pytest.mark.usefixtures("executor")
+
 NTC: Final = "NTC-3300-0041"
 BEFORE: Final = RecordPosition(EVENTS_TOPIC, 3, 1)
 TEMPLATES: Final[dict[DecisionReason, Template]] = {

@@ -36,9 +36,12 @@ from tests.support.builders import (
     map_record,
     schemas,
 )
+from tests.support.executors import native_in_use
 from tests.support.laws import examples
 from tests.support.planned import TRACE, avro_record, comparable, is_planned, with_plans
 from tests.support.wire import SCHEMAS, changed_schema, events_of, field_of
+
+pytestmark = pytest.mark.usefixtures("executor")
 
 EXAMPLES: Final = {
     path.stem: json.loads(path.read_text())
@@ -56,9 +59,13 @@ def check_equal(record: SourceRecord, context: MappingContext, **options: Any) -
     return is_planned(planned)
 
 
-@cache
 def context_of(form: WireFormat) -> MappingContext:
     """The shipped templates, with plans."""
+    return _context_of(form, native_in_use() is not None)
+
+
+@cache
+def _context_of(form: WireFormat, _is_native: bool) -> MappingContext:
     return with_plans(make_context(form=form))
 
 
@@ -268,7 +275,7 @@ def test_many_schemas_without_a_plan() -> None:
 
 def test_schemas_without_a_plan() -> None:
     """Are named with the reason, and tried once."""
-    plans = EventPlans()
+    plans = EventPlans(native=native_in_use())
     context = make_context(plans=plans, form=WireFormat.AVRO)
     record = avro_record()
     strange = replace(SCHEMAS.local[SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id], name="bank.Something")
@@ -281,7 +288,7 @@ def test_schemas_without_a_plan() -> None:
 
 def test_a_schema_with_several_types_of_times() -> None:
     """Has no plan either, and that is no fault of ours."""
-    plans = EventPlans()
+    plans = EventPlans(native=native_in_use())
     context = make_context(plans=plans, form=WireFormat.AVRO)
     timestamp = {"type": "long", "logicalType": "timestamp-micros"}
     writer = changed_schema(lambda schema: field_of(schema, "occurredAt").update(type=["string", timestamp, "null"]))
@@ -299,7 +306,7 @@ def test_scanners_that_are_made_elsewhere() -> None:
         started.append((make, Future()))
         return started[-1][1]
 
-    context = make_context(plans=EventPlans(start), form=WireFormat.AVRO)
+    context = make_context(plans=EventPlans(start, native=native_in_use()), form=WireFormat.AVRO)
     record = avro_record()
     assert not scanned(record, context)
     assert not scanned(record, context)
@@ -318,7 +325,7 @@ def test_scanners_are_made_one_after_the_other() -> None:
         started.append((make, Future()))
         return started[-1][1]
 
-    context = make_context(plans=EventPlans(start), form=WireFormat.AVRO)
+    context = make_context(plans=EventPlans(start, native=native_in_use()), form=WireFormat.AVRO)
     first, second = avro_record(), avro_record(make_event("client-created").fields)
     for _ in range(2):
         assert not scanned(first, context)
@@ -342,7 +349,7 @@ def test_a_fault_of_ours_while_planning() -> None:
         future.set_exception(KeyError("planted"))
         return future
 
-    context = make_context(plans=EventPlans(start), form=WireFormat.AVRO)
+    context = make_context(plans=EventPlans(start, native=native_in_use()), form=WireFormat.AVRO)
     record = avro_record()
     with pytest.raises(KeyError, match="planted"):
         decode_record(record, context, schema_of=schemas().local_schema)

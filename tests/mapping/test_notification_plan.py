@@ -36,10 +36,13 @@ from tests.support.builders import (
     map_record,
     schemas,
 )
+from tests.support.executors import native_in_use
 from tests.support.laws import examples
 from tests.support.output_readers import read_notification
 from tests.support.planned import TRACE, avro_record, comparable, is_planned, processed, with_plans, with_plans_alone
 from tests.support.wire import SCHEMAS, events_of
+
+pytestmark = pytest.mark.usefixtures("executor")
 
 NTC: Final = "NTC-3300-0041"
 OFFICER: Final = {"encodedKey": "8a8e867d5b1a4c0e015b1a5f3c0a0099", "username": "osa", "fullName": "Olga Sá"}
@@ -244,7 +247,7 @@ _rows: dict[Table, bytes] = {}
 
 
 @cache
-def _contexts(form: WireFormat) -> tuple[MappingContext, MappingContext]:
+def _contexts(form: WireFormat, _is_native: bool) -> tuple[MappingContext, MappingContext]:
     """The shipped templates over the rows in `_rows`, without and with plans."""
     families = dict.fromkeys(FAMILIES, NTC)
     reference = Reference(rows=lambda table, _key: _rows.get(table), category_by_family=families)
@@ -260,7 +263,7 @@ def test_any_event_and_any_rows(family: str, data: st.DataObject) -> None:
     fields = {**data.draw(events_of(SCHEMAS.families[FAMILIES[family].record])), "tenant": TENANT}
     _rows.clear()
     _rows.update({table: json.dumps(row).encode() for table, row in data.draw(ROWS).items() if row is not None})
-    context, planned = _contexts(data.draw(st.sampled_from(list(WireFormat))))
+    context, planned = _contexts(data.draw(st.sampled_from(list(WireFormat))), native_in_use() is not None)
     record = avro_record(fields)
 
     assert comparable(map_record(record, context)) == comparable(map_record(record, planned))

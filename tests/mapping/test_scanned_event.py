@@ -20,17 +20,20 @@ from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.domain.template import FieldPath, NamedPlaceholder
 from processor.mapping.decode_record import decode_record
 from processor.mapping.plan_observer import PlanRefusal
-from processor.mapping.scanned_event import EventScanner, ScannedEvent, TemplatesPlan
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules, TemplatesPlan
 from processor.mapping.values import currency_of, money_text, text_of
 from processor.shipped import sample
 from processor.templates.text import parse
 from processor.wire.decode import event_from_json
 from processor.wire.framing import parse_frame
 from tests.support.builders import TENANT, make_context, make_record
+from tests.support.executors import native_in_use
 from tests.support.laws import examples
 from tests.support.planned import avro_record
 from tests.support.wire import SCHEMAS, events_of
 from tests.wire.test_decode_mutated import MUTATIONS, valid_avro
+
+pytestmark = pytest.mark.usefixtures("executor")
 
 CONTEXT: Final = make_context()
 ZONE: Final = ZoneInfo("America/Lima")
@@ -50,9 +53,13 @@ def field_paths(family: str) -> tuple[FieldPath, ...]:
     return tuple(found)
 
 
-@cache
 def scanner(family: str, time_zone: tzinfo = UTC) -> EventScanner:
     """Of a family's own schema, and all that its placeholders read."""
+    return _scanner(family, time_zone, native_in_use() is not None)
+
+
+@cache
+def _scanner(family: str, time_zone: tzinfo, _is_native: bool) -> EventScanner:
     schema = SCHEMAS.families[FAMILIES[family].record]
     wanted = {path for source in field_paths(family) for path in (source.path, *source.currencies)}
 
@@ -62,8 +69,7 @@ def scanner(family: str, time_zone: tzinfo = UTC) -> EventScanner:
     return EventScanner(
         SCHEMAS.local[schema.id],
         SCHEMAS,
-        tenant=TENANT,
-        time_zone=time_zone,
+        ScanRules(tenant=TENANT, time_zone=time_zone, native=native_in_use()),
         wanted=wanted,
         make_plan=make_plan,
     )

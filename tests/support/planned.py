@@ -14,6 +14,7 @@ from processor.mapping.plan_observer import PlanDifference, PlanRefusal
 from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import make_event, make_record, map_record, schemas
+from tests.support.executors import native_in_use
 
 
 def avro_record(
@@ -45,7 +46,7 @@ def processed(record: SourceRecord, context: MappingContext, **options: Any) -> 
 
 def with_plans(context: MappingContext) -> MappingContext:
     """The context with plans of its own."""
-    return replace(context, plans=EventPlans())
+    return replace(context, plans=EventPlans(native=native_in_use()))
 
 
 class _NoEncoder(OutputEncoder):

@@ -43,6 +43,13 @@ class FieldValues:
 
         return read
 
+    def leaf(self, _path: Path) -> None:
+        """As PlanValues has it."""
+
+    @property
+    def native(self) -> None:
+        """As PlanValues has it."""
+
 
 def planned(expected: Draft | SkippedTemplate | FailedTemplate) -> PlannedDraft | SkippedTemplate | None:
     """What a plan that does not refuse gives where the reference gives `expected`; None: it has to refuse."""

@@ -1,0 +1,91 @@
+"""Builds the part that is written in C (`processor/_native.pyx`) into the wheel, or beside its source for an editable
+install: by this machine's compiler, else by `ziglang` where that is installed. Without either, or where one fails, the
+build goes on, and the program runs its plans without that part.
+"""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCE = Path("processor", "_native.pyx")
+TIMEOUT_S = 600.0  # ziglang builds its own runtime first, which takes two minutes on a busy machine
+
+
+class NativeBuildHook(BuildHookInterface):
+    """Called by hatchling; `PROCESSOR_BUILD_NATIVE=off` builds without it."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """`version` is `editable` or `standard`."""
+        root = Path(self.root)
+        if self.target_name == "sdist":
+            build_data["force_include"][str(write_c(root))] = "processor/_native.c"
+            return
+        if os.environ.get("PROCESSOR_BUILD_NATIVE") == "off":
+            self.app.display_warning("built without its native part: PROCESSOR_BUILD_NATIVE is off")
+            return
+        try:
+            library = compile_c(write_c(root), self.metadata.version)
+        except BuildError as error:
+            self.app.display_warning(f"built without its native part, and slower for that: {error}")
+            return
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        if version == "editable":
+            shutil.copy(library, root / "processor" / library.name)
+        else:
+            build_data["force_include"][str(library)] = f"processor/{library.name}"
+
+
+class BuildError(Exception):
+    """There is no native part to be built; `str(error)` says why."""
+
+
+def write_c(root: Path) -> Path:
+    """The C source that Cython makes of ours. An sdist has it already."""
+    source, shipped, made = root / SOURCE, root / SOURCE.with_suffix(".c"), root / "build" / "_native.c"
+    if shipped.exists():
+        return shipped
+    made.parent.mkdir(exist_ok=True)
+    _run([sys.executable, "-m", "cython", "-3", "--output-file", str(made), str(source)])
+    return made
+
+
+def compile_c(source: Path, version: str) -> Path:
+    """The library that a compiler makes of it, named for this Python. BuildError: there is none, or it fails."""
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.exists():
+        raise BuildError(f"this Python has no headers: {header} is missing (on Debian: python3-dev)")
+    library = source.with_name(f"_native{sysconfig.get_config_var('EXT_SUFFIX')}")
+    options = ["-O3", "-shared", "-fPIC", "-fwrapv", "-s", f'-DPROCESSOR_VERSION="{version}"', f"-I{header.parent}"]
+    _run([*find_compiler(), *options, "-o", str(library), str(source)])
+    return library
+
+
+def find_compiler() -> list[str]:
+    """CC, else the compiler that this Python was built with, else any `cc`, else ziglang. BuildError without one."""
+    configured = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    for command in (configured, ["cc"]):
+        if shutil.which(command[0]):
+            return command
+    if importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise BuildError(f"no C compiler: neither {configured[0]} nor cc is on the PATH, and ziglang is not installed")
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603  a compiler that this machine has been set up with
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{command[0]}: {error}") from error
+    if done.returncode:
+        raise BuildError(f"{shlex.join(command[:3])} failed: {(done.stderr or done.stdout).strip()[-800:]}")

@@ -1,0 +1,34 @@
+"""Types of `_native.pyx`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+VERSION: str
+SCAN_OPERATIONS: Mapping[str, int]
+TEXT_OPERATIONS: Mapping[str, int]
+ESCAPES: Mapping[str, int]
+
+class Slots:
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> bytes | None: ...
+
+class NativeScan:
+    def __init__(
+        self,
+        code: list[tuple[int, int, int, int]],
+        slot_count: int,
+        symbol_tables: list[bytes],
+        readers: list[Callable[[bytes, int], int]],
+    ) -> None: ...
+    def __call__(self, data: bytes, at: int) -> Slots | None: ...
+
+class NativeText:
+    def __init__(
+        self,
+        before: bytes,
+        operations: list[Any],
+        currencies: Mapping[bytes, int],
+        limit: int,
+        refused: type[Exception],
+    ) -> None: ...
+    def __call__(self, slots: Slots) -> str | None: ...

@@ -1,0 +1,1000 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=False
+"""Runs the programs of plans in C: of scans over a record's bytes, and of texts over what a scan has found.
+
+It decides nothing: programs are made by `wire/native_scan.py` and `mapping/native_text.py`, and what is refused here is
+mapped by the reference. Each length is held against the bytes that are left before anything is read.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+cdef extern from *:
+    const char* PROCESSOR_VERSION  # given to the compiler
+    ctypedef int int128 "__int128"
+    ctypedef unsigned int uint128 "unsigned __int128"
+
+ctypedef const uint8_t* Bytes
+
+VERSION = PROCESSOR_VERSION.decode()
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a scan has found
+
+
+cdef struct Span:
+    int32_t start  # -1: missing
+    int32_t end
+
+
+cdef class Slots:
+    """The slots of one record: where the values stand in its bytes. `slots[n]` are the bytes of one, as `plain_scan`
+    gives them; None: missing."""
+
+    cdef bytes data
+    cdef Span* spans
+    cdef int count
+
+    def __dealloc__(self):
+        PyMem_Free(self.spans)
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, Py_ssize_t index):
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        cdef Span* span = &self.spans[index]
+        if span.start < 0:
+            return None
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.data) + span.start, span.end - span.start)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scans
+
+cdef enum:
+    BOOLEAN
+    INT
+    LONG
+    DATE
+    TIMESTAMP
+    DECIMAL
+    SYMBOL
+    TEXT
+    KEY
+    UUID
+    TENANT
+    CARD_TOKEN
+    BYTES
+    FIXED
+    CHOICE
+    KEPT
+    KEPT_END
+    ITEMS
+    ENTRIES
+    BRANCH
+    WHOLE
+
+SCAN_OPERATIONS = {
+    "boolean": BOOLEAN,
+    "int": INT,
+    "long": LONG,
+    "date": DATE,
+    "timestamp": TIMESTAMP,
+    "decimal": DECIMAL,
+    "symbol": SYMBOL,
+    "text": TEXT,
+    "key": KEY,
+    "uuid": UUID,
+    "tenant": TENANT,
+    "card token": CARD_TOKEN,
+    "bytes": BYTES,
+    "fixed": FIXED,
+    "CHOICE": CHOICE,
+    "KEPT": KEPT,
+    "KEPT_END": KEPT_END,
+    "ITEMS": ITEMS,
+    "ENTRIES": ENTRIES,
+    "BRANCH": BRANCH,
+    "WHOLE": WHOLE,
+}
+"""Name of an operation -> its code."""
+
+cdef enum:
+    MAX_KEYS = 64  # of a map: each is compared with all before it
+
+
+cdef struct ScanOp:
+    int32_t code
+    int32_t slot  # -1: not kept
+    int32_t a
+    int32_t b
+
+
+cdef struct Cursor:
+    Bytes base
+    Bytes at
+    Bytes end
+    Span* spans
+
+
+cdef class NativeScan:
+    """A scan program, as a function: the slots of the record that stands in the bytes from an index to their end; None:
+    refused. Raises nothing of its own."""
+
+    cdef ScanOp* ops
+    cdef int op_count
+    cdef int slot_count
+    cdef Bytes* tables
+    cdef list symbol_tables  # of enums: a byte for each symbol, 1 where the reader knows it
+    cdef list readers  # of values that no operation reads: (bytes, index) -> the index behind it, or -1
+
+    def __cinit__(self, list code, int slot_count, list symbol_tables, list readers):
+        """`code` has (operation, slot, a, b) for each step; -1 is no slot."""
+        cdef int index
+        self.op_count = len(code)
+        self.slot_count = slot_count
+        self.symbol_tables = symbol_tables
+        self.readers = readers
+        self.ops = <ScanOp*>PyMem_Calloc(self.op_count + 1, sizeof(ScanOp))
+        self.tables = <Bytes*>PyMem_Calloc(len(symbol_tables) + 1, sizeof(Bytes))
+        if self.ops == NULL or self.tables == NULL:
+            raise MemoryError
+        for index, (operation, slot, a, b) in enumerate(code):
+            if not -1 <= slot < slot_count:
+                raise ValueError(f"slot {slot} of {slot_count}")
+            self.ops[index] = ScanOp(operation, slot, a, b)
+        for index, table in enumerate(symbol_tables):
+            self.tables[index] = <Bytes>PyBytes_AS_STRING(<bytes?>table)
+
+    def __dealloc__(self):
+        PyMem_Free(self.ops)
+        PyMem_Free(self.tables)
+
+    def __call__(self, bytes data not None, Py_ssize_t at):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if not 0 <= at <= size or size > 0x7FFFFFFF:
+            return None
+        cdef Slots slots = Slots.__new__(Slots)
+        slots.spans = <Span*>PyMem_Malloc((self.slot_count + 1) * sizeof(Span))
+        if slots.spans == NULL:
+            raise MemoryError
+        slots.count = self.slot_count
+        slots.data = data
+        cdef Cursor cursor
+        cursor.base = <Bytes>PyBytes_AS_STRING(data)
+        cursor.at = cursor.base + at
+        cursor.end = cursor.base + size
+        cursor.spans = slots.spans
+        if not self.run(0, self.op_count, &cursor, data) or cursor.at != cursor.end:
+            return None
+        return slots
+
+    cdef bint run(self, int first, int behind, Cursor* cursor, bytes data) except? False:
+        """Whether the operations from `first` on accept what comes."""
+        cdef int index = first
+        cdef int branch, inner, step
+        cdef ScanOp* op
+        cdef Bytes start
+        while index < behind:
+            op = &self.ops[index]
+            index += 1
+            start = cursor.at
+            if op.code == CHOICE:  # slot: the first within, a: null's index | flags << 1 | slots << 3, b: operations
+                if start >= cursor.end:
+                    return False
+                branch = start[0]
+                cursor.at = start + 1
+                if branch == 2 * (1 - (op.a & 1)) and op.a & 4:
+                    continue
+                if branch != 2 * (op.a & 1) or not op.a & 2:
+                    return False
+                for inner in range(op.slot, op.slot + (op.a >> 3)):
+                    cursor.spans[inner].start = -1
+                index += op.b
+                continue
+            if op.code == KEPT:
+                cursor.spans[op.slot].start = <int32_t>(start - cursor.base)
+                continue
+            if op.code == KEPT_END:
+                cursor.spans[op.slot].end = <int32_t>(start - cursor.base)
+                continue
+            if op.code < CHOICE:
+                if not scan_leaf(op, cursor, self.tables):
+                    return False
+            elif op.code == ITEMS:  # a: reader, b: operations of an item
+                if not self.scan_items(index, index + op.b, cursor, data):
+                    cursor.at = start
+                    if not self.read_past(op.a, cursor, data):
+                        return False
+                index += op.b
+            elif op.code == ENTRIES:  # a: reader, b: operations of all branches
+                if not self.scan_entries(index, index + op.b, cursor, data):
+                    cursor.at = start
+                    if not self.read_past(op.a, cursor, data):
+                        return False
+                index += op.b
+            elif op.code == WHOLE:  # a: reader
+                if not self.read_past(op.a, cursor, data):
+                    return False
+            else:
+                return False
+            if op.slot >= 0:
+                cursor.spans[op.slot].start = <int32_t>(start - cursor.base)
+                cursor.spans[op.slot].end = <int32_t>(cursor.at - cursor.base)
+        return True
+
+    cdef bint scan_items(self, int first, int behind, Cursor* cursor, bytes data) except? False:
+        """An array of one block."""
+        cdef int64_t count
+        if not scan_count(cursor, &count):
+            return False
+        if count == 0:
+            return True
+        while count > 0:
+            if not self.run(first, behind, cursor, data):
+                return False
+            count -= 1
+        return scan_end(cursor)
+
+    cdef bint scan_entries(self, int first, int behind, Cursor* cursor, bytes data) except? False:
+        """A map of one block whose keys differ, and whose values are a union: a BRANCH before each one's operations."""
+        cdef int64_t count
+        cdef int index, branch, entry, other
+        cdef Bytes[MAX_KEYS] keys
+        cdef Bytes start
+        if not scan_count(cursor, &count):
+            return False
+        if count == 0:
+            return True
+        if count > MAX_KEYS:
+            return False
+        for entry in range(<int>count):
+            start = cursor.at
+            if not scan_text(cursor):
+                return False
+            keys[entry] = start
+            for other in range(entry):
+                if is_same_text(keys[other], start):
+                    return False
+            if not scan_index(cursor, &branch):
+                return False
+            index = first
+            while branch > 0 and index < behind:
+                index += 1 + self.ops[index].b
+                branch -= 1
+            if index >= behind or not self.ops[index].a:
+                return False
+            if not self.run(index + 1, index + 1 + self.ops[index].b, cursor, data):
+                return False
+        return scan_end(cursor)
+
+    cdef bint read_past(self, int reader, Cursor* cursor, bytes data) except? False:
+        """A value that the reference reads."""
+        cdef Py_ssize_t end = self.readers[reader](data, cursor.at - cursor.base)
+        if not cursor.at - cursor.base <= end <= cursor.end - cursor.base:
+            return False
+        cursor.at = cursor.base + end
+        return True
+
+
+cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
+    cdef Bytes at = cursor.at
+    cdef Py_ssize_t left = cursor.end - at
+    cdef Py_ssize_t size
+    cdef int index
+    if left <= 0:
+        return op.code == FIXED and op.a == 0
+    if op.code == TEXT:
+        return scan_text(cursor)
+    if op.code == DECIMAL:  # a: most bytes
+        size = at[0] >> 1
+        if at[0] & 0x81 or not 1 <= size <= op.a or size >= left:
+            return False
+        cursor.at = at + 1 + size
+        return True
+    if op.code == KEY:
+        if at[0] != 64 or left < 33:
+            return False
+        for index in range(1, 33):
+            if not is_hex(at[index]):
+                return False
+        cursor.at = at + 33
+        return True
+    if op.code == DATE:
+        return scan_date(cursor)
+    if op.code == SYMBOL:  # a: table, b: symbols
+        if not scan_index(cursor, &index):
+            return False
+        return index < op.b and tables[op.a][index]
+    if op.code == TIMESTAMP:
+        return scan_number(cursor, 8, 0x7F)
+    if op.code == INT:
+        return scan_number(cursor, 5, 0x0F)
+    if op.code == LONG:
+        return scan_number(cursor, 10, 0x01)
+    if op.code == BOOLEAN:
+        cursor.at = at + 1
+        return at[0] <= 1
+    if op.code == UUID:
+        if at[0] != 72 or left < 37:
+            return False
+        for index in range(1, 37):
+            if index == 9 or index == 14 or index == 19 or index == 24:
+                if at[index] != c"-":
+                    return False
+            elif not is_hex(at[index]):
+                return False
+        cursor.at = at + 37
+        return True
+    if op.code == TENANT:
+        size = at[0] >> 1
+        if at[0] & 0x81 or not 1 <= size <= 63 or size >= left:
+            return False
+        for index in range(1, <int>size + 1):
+            if not (c"a" <= at[index] <= c"z" or c"0" <= at[index] <= c"9" or (at[index] == c"-" and index > 1)):
+                return False
+        cursor.at = at + 1 + size
+        return True
+    if op.code == BYTES:
+        if not scan_length(cursor, &size):
+            return False
+        cursor.at += size
+        return True
+    if op.code == CARD_TOKEN:
+        return scan_text(cursor) and not is_card_number(content_of(at), cursor.at)
+    if op.code == FIXED:  # a: bytes
+        if left < op.a:
+            return False
+        cursor.at = at + op.a
+        return True
+    return False
+
+
+cdef inline bint is_hex(uint8_t byte) noexcept:
+    return c"0" <= byte <= c"9" or c"a" <= byte <= c"f"
+
+
+cdef bint scan_length(Cursor* cursor, Py_ssize_t* size) noexcept:
+    """A length of one or two bytes, no more of them than it needs, and no more than the bytes that are left."""
+    cdef Bytes at = cursor.at
+    cdef Py_ssize_t left = cursor.end - at
+    if left < 1 or at[0] & 1:
+        return False
+    if at[0] < 0x80:
+        size[0] = at[0] >> 1
+        cursor.at = at + 1
+    else:
+        if left < 2 or not 1 <= at[1] <= 0x7F:
+            return False
+        size[0] = ((at[0] & 0x7F) | <int>at[1] << 7) >> 1
+        cursor.at = at + 2
+    return size[0] <= cursor.end - cursor.at
+
+
+cdef bint scan_text(Cursor* cursor) noexcept:
+    """UTF-8 with its length in front."""
+    cdef Py_ssize_t size
+    if not scan_length(cursor, &size):
+        return False
+    if not is_utf8(cursor.at, cursor.at + size):
+        return False
+    cursor.at += size
+    return True
+
+
+cdef inline Bytes content_of(Bytes text) noexcept:
+    """Of a text with its length."""
+    return text + 1 if text[0] < 0x80 else text + 2
+
+
+cdef bint is_same_text(Bytes one, Bytes other) noexcept:
+    """Of two texts with their lengths in front."""
+    cdef Py_ssize_t size = (one[0] & 0x7F) >> 1 if one[0] < 0x80 else ((one[0] & 0x7F) | <int>one[1] << 7) >> 1
+    if one[0] != other[0] or (one[0] >= 0x80 and one[1] != other[1]):
+        return False
+    return memcmp(content_of(one), content_of(other), size) == 0
+
+
+cdef bint scan_number(Cursor* cursor, int most_bytes, uint8_t most_in_last) noexcept:
+    """A number of at most so many bytes, of which the last of all of them has at most these bits."""
+    cdef Bytes at = cursor.at
+    cdef int count = 1
+    while at < cursor.end:
+        if at[0] < 0x80:
+            cursor.at = at + 1
+            return count < most_bytes or at[0] <= most_in_last
+        at += 1
+        count += 1
+        if count > most_bytes:
+            return False
+    return False
+
+
+cdef bint scan_date(Cursor* cursor) noexcept:
+    """One or two bytes: any. Three: after 1970 up to the year 4840; before it from the year 17 on."""
+    cdef Bytes at = cursor.at
+    cdef Py_ssize_t left = cursor.end - at
+    if at[0] < 0x80:
+        cursor.at = at + 1
+        return True
+    if left >= 2 and at[1] < 0x80:
+        cursor.at = at + 2
+        return True
+    if left >= 3 and at[2] <= (0x56 if at[0] & 1 else 0x7F):
+        cursor.at = at + 3
+        return True
+    return False
+
+
+cdef bint scan_index(Cursor* cursor, int* index) noexcept:
+    """Of a symbol or branch: one or two bytes, no more than it needs."""
+    cdef Bytes at = cursor.at
+    cdef Py_ssize_t left = cursor.end - at
+    if left < 1 or at[0] & 1:
+        return False
+    if at[0] < 0x80:
+        index[0] = at[0] >> 1
+        cursor.at = at + 1
+        return True
+    if left < 2 or not 1 <= at[1] <= 0x7F:
+        return False
+    index[0] = ((at[0] & 0x7F) | <int>at[1] << 7) >> 1
+    cursor.at = at + 2
+    return True
+
+
+cdef bint scan_count(Cursor* cursor, int64_t* count) noexcept:
+    """How many items a block has: one byte or two. None has fewer bytes than items."""
+    cdef int found
+    if not scan_index(cursor, &found) or found > cursor.end - cursor.at:
+        return False
+    count[0] = found
+    return True
+
+
+cdef inline bint scan_end(Cursor* cursor) noexcept:
+    """Of the blocks of an array or map."""
+    if cursor.at >= cursor.end or cursor.at[0] != 0:
+        return False
+    cursor.at += 1
+    return True
+
+
+cdef bint is_utf8(Bytes at, Bytes end) noexcept:
+    """As CPython has it: no surrogates, nothing overlong, nothing over U+10FFFF (RFC 3629)."""
+    cdef uint64_t eight
+    cdef uint8_t first, second
+    while at < end:
+        if end - at >= 8:
+            memcpy(&eight, at, 8)
+            if not eight & <uint64_t>0x8080808080808080:
+                at += 8
+                continue
+        first = at[0]
+        if first < 0x80:
+            at += 1
+            continue
+        if end - at < 2 or (at[1] & 0xC0) != 0x80:
+            return False
+        second = at[1]
+        if 0xC2 <= first <= 0xDF:
+            at += 2
+            continue
+        if end - at < 3 or (at[2] & 0xC0) != 0x80:
+            return False
+        if (first & 0xF0) == 0xE0:
+            if (first == 0xE0 and second < 0xA0) or (first == 0xED and second >= 0xA0):
+                return False
+            at += 3
+            continue
+        if end - at < 4 or (at[3] & 0xC0) != 0x80 or not 0xF0 <= first <= 0xF4:
+            return False
+        if (first == 0xF0 and second < 0x90) or (first == 0xF4 and second >= 0x90):
+            return False
+        at += 4
+    return True
+
+
+cdef bint is_card_number(Bytes at, Bytes end) noexcept:
+    """13 to 19 digits that pass the Luhn check, with spaces and hyphens between them or not."""
+    cdef int[19] digits
+    cdef int count = 0, total = 0, index, value
+    while at < end:
+        if at[0] != c" " and at[0] != c"-":
+            if not c"0" <= at[0] <= c"9" or count == 19:
+                return False
+            digits[count] = at[0] - c"0"
+            count += 1
+        at += 1
+    if count < 13:
+        return False
+    for index in range(count):
+        value = digits[count - 1 - index] * (1 + index % 2)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A text that grows
+
+cdef struct Buffer:
+    uint8_t* data
+    Py_ssize_t size
+    Py_ssize_t capacity
+
+
+cdef bint reserve(Buffer* buffer, Py_ssize_t more) except False:
+    """Make room for `more` bytes."""
+    cdef Py_ssize_t needed = buffer.size + more
+    cdef uint8_t* grown
+    if needed > buffer.capacity:
+        needed += needed >> 1
+        grown = <uint8_t*>PyMem_Realloc(buffer.data, needed)
+        if grown == NULL:
+            raise MemoryError
+        buffer.data = grown
+        buffer.capacity = needed
+    return True
+
+
+cdef inline bint add(Buffer* buffer, const void* data, Py_ssize_t size) except False:
+    reserve(buffer, size)
+    memcpy(buffer.data + buffer.size, data, size)
+    buffer.size += size
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Escapes: as `escape.py` has them, of UTF-8. What the reference would replace or fail is refused.
+
+cdef enum:
+    AS_IS
+    JSON_STRING
+    JSON_VALUE
+    XML
+    HTML
+    PERCENT
+    PATH_PART
+    PATH_STEP
+
+ESCAPES = {
+    "TEXT": AS_IS,
+    "JSON_STRING": JSON_STRING,
+    "JSON_VALUE": JSON_VALUE,
+    "XML": XML,
+    "HTML": HTML,
+    "URL": PERCENT,
+    "URL_PATH": PATH_PART,
+    "HTML_URL": PERCENT,
+    "HTML_STEP": PATH_STEP,
+}
+"""Context -> how a text is escaped for it. Of any other context a text is written in Python."""
+
+cdef Bytes HEX = <Bytes>b"0123456789abcdef"
+cdef Bytes CAPITAL_HEX = <Bytes>b"0123456789ABCDEF"
+
+cdef enum:
+    KEEP
+    JSON_SHORT
+    JSON_LONG
+    MARKUP
+    XML_BLANK
+    UNWRITABLE_BLANK
+
+cdef uint8_t[256] JSON_CLASS
+cdef uint8_t[256] XML_CLASS
+cdef uint8_t[256] HTML_CLASS
+cdef uint8_t[256] UNRESERVED
+
+
+cdef void fill_classes() noexcept:
+    cdef int byte
+    for byte in range(256):
+        JSON_CLASS[byte] = 1 if byte < 0x20 or byte == c'"' or byte == c"\\" else 0
+        HTML_CLASS[byte] = 1 if byte in (0, c"&", c"<", c">", c'"', c"'", c"\r") else 0
+        XML_CLASS[byte] = 1 if byte < 0x20 or byte in (c"&", c"<", c">", c'"', c"'", 0xEF) else 0
+        UNRESERVED[byte] = (
+            c"0" <= byte <= c"9" or c"A" <= byte <= c"Z" or c"a" <= byte <= c"z" or byte in (c"_", c".", c"-", c"~")
+        )
+
+
+fill_classes()
+
+
+cdef bint escape(Buffer* buffer, Bytes at, Bytes end, int how) except? False:
+    """Add a text as it stands in a context; False: refused."""
+    cdef Py_ssize_t size = end - at
+    if how == AS_IS:
+        return add(buffer, at, size)
+    if how == JSON_STRING or how == JSON_VALUE:
+        reserve(buffer, 6 * size + 2)
+        if how == JSON_VALUE:
+            put(buffer, c'"')
+        escape_json(buffer, at, end)
+        if how == JSON_VALUE:
+            put(buffer, c'"')
+        return True
+    if how == HTML or how == XML:
+        reserve(buffer, 6 * size)
+        return escape_markup(buffer, at, end, how == XML)
+    if how == PATH_PART and size == 0:
+        return False
+    if how == PATH_STEP and 1 <= size <= 2 and at[0] == c"." and at[size - 1] == c".":
+        return False
+    reserve(buffer, 3 * size)
+    escape_percent(buffer, at, end)
+    return True
+
+
+cdef inline void put(Buffer* buffer, uint8_t byte) noexcept:
+    """Where there is room."""
+    buffer.data[buffer.size] = byte
+    buffer.size += 1
+
+
+cdef inline void put_text(Buffer* buffer, const char* text, int size) noexcept:
+    memcpy(buffer.data + buffer.size, text, size)
+    buffer.size += size
+
+
+cdef void escape_json(Buffer* buffer, Bytes at, Bytes end) noexcept:
+    """As `json.encoder.encode_basestring`, which leaves U+007F and what is not ASCII as it is."""
+    cdef uint8_t byte
+    while at < end:
+        byte = at[0]
+        at += 1
+        if not JSON_CLASS[byte]:
+            put(buffer, byte)
+        elif byte == c'"' or byte == c"\\":
+            put(buffer, c"\\")
+            put(buffer, byte)
+        elif byte == c"\n":
+            put_text(buffer, b"\\n", 2)
+        elif byte == c"\r":
+            put_text(buffer, b"\\r", 2)
+        elif byte == c"\t":
+            put_text(buffer, b"\\t", 2)
+        elif byte == 0x0C:
+            put_text(buffer, b"\\f", 2)
+        elif byte == 0x08:
+            put_text(buffer, b"\\b", 2)
+        else:
+            put_text(buffer, b"\\u00", 4)
+            put(buffer, HEX[byte >> 4])
+            put(buffer, HEX[byte & 0x0F])
+
+
+cdef bint escape_markup(Buffer* buffer, Bytes at, Bytes end, bint is_xml) noexcept:
+    cdef uint8_t* classes = &XML_CLASS[0] if is_xml else &HTML_CLASS[0]
+    cdef uint8_t byte
+    while at < end:
+        byte = at[0]
+        if not classes[byte]:
+            put(buffer, byte)
+        elif byte == c"&":
+            put_text(buffer, b"&amp;", 5)
+        elif byte == c"<":
+            put_text(buffer, b"&lt;", 4)
+        elif byte == c">":
+            put_text(buffer, b"&gt;", 4)
+        elif byte == c'"':
+            put_text(buffer, b"&quot;", 6)
+        elif byte == c"'":
+            put_text(buffer, b"&#39;", 5)
+        elif byte == c"\r":
+            put_text(buffer, b"&#13;", 5)
+        elif byte == c"\t" and is_xml:
+            put_text(buffer, b"&#9;", 4)
+        elif byte == c"\n" and is_xml:
+            put_text(buffer, b"&#10;", 5)
+        elif byte == 0xEF and not (at[1] == 0xBF and at[2] >= 0xBE):  # U+FFFE and U+FFFF are no characters of XML
+            put(buffer, byte)
+        else:
+            return False
+        at += 1
+    return True
+
+
+cdef void escape_percent(Buffer* buffer, Bytes at, Bytes end) noexcept:
+    """As `urllib.parse.quote` without safe characters."""
+    while at < end:
+        if UNRESERVED[at[0]]:
+            put(buffer, at[0])
+        else:
+            put(buffer, c"%")
+            put(buffer, CAPITAL_HEX[at[0] >> 4])
+            put(buffer, CAPITAL_HEX[at[0] & 0x0F])
+        at += 1
+
+
+cdef Py_ssize_t count_characters(Bytes at, Bytes end) noexcept:
+    cdef Py_ssize_t count = 0
+    while at < end:
+        count += (at[0] & 0xC0) != 0x80
+        at += 1
+    return count
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Numbers and days
+
+
+cdef uint64_t zig_zag_bits(Bytes at, Bytes end) noexcept:
+    cdef uint64_t bits = 0
+    cdef int shift = 0
+    while at < end:
+        bits |= <uint64_t>(at[0] & 0x7F) << shift
+        shift += 7
+        at += 1
+    return bits
+
+
+cdef inline int64_t read_number(Bytes at, Bytes end) noexcept:
+    cdef uint64_t bits = zig_zag_bits(at, end)
+    return <int64_t>(bits >> 1) ^ -<int64_t>(bits & 1)
+
+
+cdef int write_amount(uint8_t* text, Bytes at, Bytes end, int scale, int least_digits) noexcept:
+    """Write a decimal of up to 15 bytes (its length is not in front) with at least so many digits behind the point, and
+    no more zeros than that; how many bytes."""
+    cdef int128 number = -1 if at < end and at[0] & 0x80 else 0
+    cdef uint128 rest
+    cdef uint64_t part
+    cdef uint8_t[96] digits
+    cdef int count = 0, size = 0, index, behind
+    while at < end:
+        number = <int128>(<uint128>number << 8) | at[0]
+        at += 1
+    rest = <uint128>number
+    if number < 0:
+        text[0] = c"-"
+        size = 1
+        rest = -rest
+    while rest:  # 18 digits at a time: a division of 128 bits is slow
+        part = <uint64_t>(rest % <uint64_t>1000000000000000000)
+        rest = rest / <uint64_t>1000000000000000000
+        for index in range(18):
+            digits[count] = c"0" + <uint8_t>(part % 10)
+            part //= 10
+            count += 1
+            if not part and not rest:
+                break
+    while count <= scale:
+        digits[count] = c"0"
+        count += 1
+    for index in range(count - 1, scale - 1, -1):
+        text[size] = digits[index]
+        size += 1
+    behind = 0  # the first digit that is none of the zeros at the end
+    while behind < scale and digits[behind] == c"0":
+        behind += 1
+    if behind == scale and least_digits == 0:
+        return size
+    text[size] = c"."
+    size += 1
+    for index in range(scale - 1, behind - 1, -1):
+        text[size] = digits[index]
+        size += 1
+    for index in range(scale - behind, least_digits):
+        text[size] = c"0"
+        size += 1
+    return size
+
+
+cdef int write_day(uint8_t* text, int64_t days) noexcept:
+    """Write days since 1970, within the years 1 to 9999, as ten characters; how many bytes. By the days of 400 years,
+    which repeat, counted from a 1st of March: https://howardhinnant.github.io/date_algorithms.html"""
+    cdef int64_t shifted = days + 719468
+    cdef int64_t era = shifted // 146097
+    cdef int64_t of_era = shifted - era * 146097
+    cdef int64_t year_of_era = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    cdef int64_t of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    cdef int64_t month = (5 * of_year + 2) // 153
+    cdef int64_t day = of_year - (153 * month + 2) // 5 + 1
+    cdef int64_t year = year_of_era + era * 400
+    month += 3 if month < 10 else -9
+    if month <= 2:
+        year += 1
+    text[0] = c"0" + <uint8_t>(year // 1000)
+    text[1] = c"0" + <uint8_t>(year // 100 % 10)
+    text[2] = c"0" + <uint8_t>(year // 10 % 10)
+    text[3] = c"0" + <uint8_t>(year % 10)
+    text[4] = c"-"
+    text[5] = c"0" + <uint8_t>(month // 10)
+    text[6] = c"0" + <uint8_t>(month % 10)
+    text[7] = c"-"
+    text[8] = c"0" + <uint8_t>(day // 10)
+    text[9] = c"0" + <uint8_t>(day % 10)
+    return 10
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Texts
+
+cdef enum:
+    WRITE_TEXT
+    WRITE_AMOUNT
+    WRITE_DAY
+    WRITE_SYMBOL
+    WRITE_BY_PYTHON
+
+TEXT_OPERATIONS = {
+    "TEXT": WRITE_TEXT,
+    "AMOUNT": WRITE_AMOUNT,
+    "DAY": WRITE_DAY,
+    "SYMBOL": WRITE_SYMBOL,
+    "PYTHON": WRITE_BY_PYTHON,
+}
+"""Name of an operation -> its code."""
+
+cdef enum:
+    MAX_CODES = 4  # of currencies, for one amount
+    MAX_SCALE = 60
+
+
+cdef struct TextOp:
+    int32_t code
+    int32_t slot
+    int32_t how
+    int32_t scale
+    int32_t least_digits
+    int32_t code_count
+    int32_t[MAX_CODES] code_slots
+    Py_ssize_t limit  # of characters, before a text is escaped
+    Bytes missing  # NULL: refused
+    Py_ssize_t missing_size
+    Bytes behind  # the constant behind it
+    Py_ssize_t behind_size
+
+
+cdef struct Currency:
+    uint32_t code
+    int32_t digits
+
+
+cdef class NativeText:
+    """A text's program, as a function of slots: the text, or None, refused. Raises what a writer in Python raises, but
+    for `refused`."""
+
+    cdef TextOp* ops
+    cdef int op_count
+    cdef list operations  # into whose bytes `ops` point
+    cdef list symbols
+    cdef list writers
+    cdef Currency* currencies
+    cdef int currency_count
+    cdef Buffer buffer
+    cdef bytes before
+    cdef Py_ssize_t limit
+    cdef object refused
+    cdef int slot_count  # so many slots are needed at least
+    cdef bint is_running
+
+    def __cinit__(self, bytes before not None, list operations, dict currencies, Py_ssize_t limit, refused):
+        """`before` is the constant before the first of `operations` (`native_text.py`). `currencies`: codes of three
+        letters -> digits, of those that have not the usual number. A writer raises `refused`."""
+        cdef int index
+        cdef TextOp* op
+        self.before = before
+        self.limit = limit
+        self.refused = refused
+        self.operations, self.symbols, self.writers = operations, [], []
+        self.op_count = len(operations)
+        self.ops = <TextOp*>PyMem_Calloc(self.op_count + 1, sizeof(TextOp))
+        self.currencies = <Currency*>PyMem_Calloc(len(currencies) + 1, sizeof(Currency))
+        if self.ops == NULL or self.currencies == NULL:
+            raise MemoryError
+        self.currency_count = len(currencies)
+        for index, (name, digits) in enumerate(currencies.items()):
+            self.currencies[index] = Currency(name[0] << 16 | name[1] << 8 | name[2], digits)
+        for index, operation in enumerate(operations):
+            slots = operation.slot, *operation.code_slots
+            if min(slots) < 0 or len(slots) > 1 + MAX_CODES or not 0 <= operation.scale <= MAX_SCALE:
+                raise ValueError(f"an operation out of bounds: {operation}")
+            self.slot_count = max(self.slot_count, max(slots) + 1)
+            op = &self.ops[index]
+            op.code, op.slot, op.limit = operation.code, operation.slot, operation.limit
+            op.how, op.scale, op.least_digits = operation.escape, operation.scale, operation.least_digits
+            for code_slot in operation.code_slots:
+                op.code_slots[op.code_count] = code_slot
+                op.code_count += 1
+            if operation.missing is not None:
+                op.missing = <Bytes>PyBytes_AS_STRING(<bytes?>operation.missing)
+                op.missing_size = len(operation.missing)
+            op.behind = <Bytes>PyBytes_AS_STRING(<bytes?>operation.behind)
+            op.behind_size = len(operation.behind)
+            self.symbols.append(operation.symbols)
+            self.writers.append(operation.writer)
+
+    def __dealloc__(self):
+        PyMem_Free(self.ops)
+        PyMem_Free(self.currencies)
+        PyMem_Free(self.buffer.data)
+
+    def __call__(self, Slots slots not None):
+        if slots.count < self.slot_count:
+            raise IndexError("slots of another program")
+        if self.is_running:
+            raise RuntimeError("a text is written while it is being written")
+        self.is_running = True
+        try:
+            self.buffer.size = 0
+            if not self.write(slots, &self.buffer):
+                return None
+            return PyUnicode_DecodeUTF8(<const char*>self.buffer.data, self.buffer.size, NULL)
+        finally:
+            self.is_running = False
+
+    cdef bint write(self, Slots slots, Buffer* buffer) except? False:
+        """Add the text; False: refused."""
+        cdef int index
+        cdef TextOp* op
+        cdef Py_ssize_t start = buffer.size
+        add(buffer, PyBytes_AS_STRING(self.before), PyBytes_GET_SIZE(self.before))
+        for index in range(self.op_count):
+            op = &self.ops[index]
+            if not self.write_value(op, index, slots, buffer):
+                return False
+            add(buffer, op.behind, op.behind_size)
+            if buffer.size - start > 4 * self.limit:
+                return False
+        if buffer.size - start <= self.limit:
+            return True
+        return count_characters(buffer.data + start, buffer.data + buffer.size) <= self.limit
+
+    cdef bint write_value(self, TextOp* op, int index, Slots slots, Buffer* buffer) except? False:
+        cdef Bytes base, at, end
+        cdef Span* span
+        cdef uint8_t[128] scratch
+        cdef int size
+        if op.code == WRITE_BY_PYTHON:
+            return self.write_by_python(index, slots, buffer)
+        span = &slots.spans[op.slot]
+        if span.start < 0:
+            return op.missing != NULL and add(buffer, op.missing, op.missing_size)
+        base = <Bytes>PyBytes_AS_STRING(slots.data)
+        at = base + span.start
+        end = base + span.end
+        if op.code == WRITE_TEXT:
+            at = content_of(at)
+            if end - at > op.limit and count_characters(at, end) > op.limit:
+                return False
+            return escape(buffer, at, end, op.how)
+        if op.code == WRITE_AMOUNT:
+            size = write_amount(scratch, at + 1, end, op.scale, self.digits_of(op, slots, base))
+        elif op.code == WRITE_DAY:
+            size = write_day(scratch, read_number(at, end))
+        else:
+            text = <bytes?>(<tuple?>self.symbols[index])[zig_zag_bits(at, end) >> 1]
+            return add(buffer, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        return escape(buffer, scratch, scratch + size, op.how)
+
+    cdef int digits_of(self, TextOp* op, Slots slots, Bytes base) noexcept:
+        """How many digits an amount has behind the point at least: by the first of its currencies that is there."""
+        cdef int index, other
+        cdef Span* span
+        cdef Bytes at
+        cdef uint32_t code
+        for index in range(op.code_count):
+            span = &slots.spans[op.code_slots[index]]
+            if span.start < 0:
+                continue
+            if span.end - span.start == 4:  # with its length in front
+                at = base + span.start
+                code = <uint32_t>at[1] << 16 | <uint32_t>at[2] << 8 | at[3]
+                for other in range(self.currency_count):
+                    if self.currencies[other].code == code:
+                        return self.currencies[other].digits
+            return op.least_digits
+        return op.least_digits
+
+    cdef bint write_by_python(self, int index, Slots slots, Buffer* buffer) except? False:
+        try:
+            text = (<str?>self.writers[index](slots)).encode()
+        except self.refused:
+            return False
+        return add(buffer, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))

@@ -1,0 +1,44 @@
+"""The part of the program that is written in C (`_native.pyx`), which runs the programs of plans. It may not be there:
+it was not built, or for another Python.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativePart:
+    """What it has: constructors of functions (their docstrings are in `_native.pyx`), and its names for operations.
+
+    `version` is that of the program that it was built with.
+    """
+
+    version: str
+    make_scan: Callable[..., Any]
+    scan_operations: Mapping[str, int]
+    make_text: Callable[..., Callable[[Any], str | None]]
+    text_operations: Mapping[str, int]
+    escapes: Mapping[str, int]
+
+
+def _load() -> tuple[NativePart | None, str]:
+    try:
+        from processor import _native  # noqa: PLC0415  it may not be there
+    except ImportError as error:
+        return None, str(error)
+    part = NativePart(
+        version=_native.VERSION,
+        make_scan=_native.NativeScan,
+        scan_operations=_native.SCAN_OPERATIONS,
+        make_text=_native.NativeText,
+        text_operations=_native.TEXT_OPERATIONS,
+        escapes=_native.ESCAPES,
+    )
+    return part, ""
+
+
+_LOADED: Final = _load()
+NATIVE: Final = _LOADED[0]
+WHY_NOT_NATIVE: Final = _LOADED[1]
+"""Why NATIVE is None, for people."""

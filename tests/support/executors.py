@@ -1,0 +1,32 @@
+"""Which executor runs the plans of a test: by the fixture `executor` each test of a module runs by all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+from processor.native import NATIVE, WHY_NOT_NATIVE, NativePart
+
+EXECUTORS: Final = (
+    pytest.param(None, id="plain"),
+    pytest.param(NATIVE, id="native", marks=pytest.mark.skipif(NATIVE is None, reason=WHY_NOT_NATIVE or "none")),
+)
+"""What `EventPlans` takes as `native`."""
+
+_in_use: list[NativePart | None] = [None]
+
+
+def native_in_use() -> NativePart | None:
+    """That of the running test; None: plain."""
+    return _in_use[-1]
+
+
+@contextmanager
+def use_executor(native: NativePart | None) -> Iterator[None]:
+    """For the length of the block."""
+    _in_use.append(native)
+    try:
+        yield
+    finally:
+        _in_use.pop()
