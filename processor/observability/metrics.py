@@ -53,8 +53,8 @@ DECISIONS: Final = Metric(
 EVENTS: Final = Metric(
     "events_total",
     Counter,
-    "Records read, by what mapped them: plain, a plan; reference, all else, so each dead letter and decision about "
-    "a whole record. Counted after the commit.",
+    "Records read, by what mapped them: native, a plan that runs in C; plain, a plan that does not; reference, all "
+    "else, so each dead letter and decision about a whole record. Counted after the commit.",
     labels=("path",),
 )
 PLAN_REFUSALS: Final = Metric(

@@ -3,7 +3,7 @@
 Events a second, processor time an event, time to the first commit and memory over a backlog; then milliseconds from an
 event to a `read_committed` reader, at one rate for all and at half of what each does at most. A run counts when its
 first outputs are those of the reference path. A line of JSON for each run; raw figures, tables and plots go to
-docs/performance. For a quick look: `python -m tests.bench --only copied ours-plain-1 --rounds 1 --events 500000`.
+docs/performance. For a quick look: `python -m tests.bench --only copied ours-native-1 --rounds 1 --events 500000`.
 """
 
 import argparse

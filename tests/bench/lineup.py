@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from processor.native import NATIVE, WHY_NOT_NATIVE
 from processor.wire.reader_schemas import Schemas
 from tests.bench.compare_outputs import SCHEMAS, Kind
 from tests.bench.contenders.build import find
@@ -39,6 +40,8 @@ class Contender:
 
 CONTENDERS: Final = (
     Contender("copied", "copied", copies=True),
+    Contender("ours-native-1", OURS, environment={"PROCESSOR_PLAN": "native"}),
+    Contender("ours-native-2", OURS, workers=2, environment={"PROCESSOR_PLAN": "native"}),
     Contender("ours-plain-1", OURS, environment={"PROCESSOR_PLAN": "plain"}),
     Contender("ours-plain-2", OURS, workers=2, environment={"PROCESSOR_PLAN": "plain"}),
     Contender("ours-reference-1", OURS, environment={"PROCESSOR_PLAN": "off"}),
@@ -71,6 +74,9 @@ def find_contenders(names: Sequence[str], *, build: bool) -> tuple[dict[Contende
     missing: dict[str, str] = {}
     for contender in CONTENDERS:
         if contender.name not in names:
+            continue
+        if contender.environment.get("PROCESSOR_PLAN") == "native" and NATIVE is None:
+            missing[contender.name] = f"the native part was not built: {WHY_NOT_NATIVE}"
             continue
         command = _run_command(contender.workers) if contender.program == OURS else find(contender.program, build=build)
         if isinstance(command, str):

@@ -24,7 +24,7 @@ from processor.kafka.local.kafka import local_kafka
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
 from tests.bench.load import Load, event_producer, simple_load
 from tests.bench.mix import mix_load, produce_rows
-from tests.bench.mix_rounds import PLAIN, mix_workbench, prepare_ours
+from tests.bench.mix_rounds import PLANNED, mix_workbench, prepare_ours
 from tests.bench.observed import ContenderError, ObservedProcess, PositionReader, running
 from tests.bench.raw import Line, RawFigures, output_folder
 from tests.bench.report import PERFORMANCE, write_report
@@ -101,7 +101,7 @@ def measure_memory(
     committed = multiprocessing.Value("q", 0)
     feeder = multiprocessing.Process(target=feed, args=(load, bench.servers, installation.events, events, committed))
     samples: list[MemorySample] = []
-    with PositionReader(installation) as reader, running(prepare_ours(bench, PLAIN, installation)) as process:
+    with PositionReader(installation) as reader, running(prepare_ours(bench, PLANNED[0], installation)) as process:
         feeder.start()
         try:
             began, progressed_at, sampled_at = time.monotonic(), time.monotonic(), 0.0

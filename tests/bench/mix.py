@@ -19,7 +19,9 @@ from processor.domain.record import EventName
 from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.mapping.context import MappingContext
+from processor.mapping.event_plans import EventPlans
 from processor.mapping.reference import Reference
+from processor.native import NATIVE
 from processor.shipped import sample
 from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import OutputEncoder
@@ -30,7 +32,6 @@ from tests.bench.template_files import CATEGORIES, MIX, write_mix
 from tests.support.builders import EVENTS_TOPIC, TENANT, changed, make_context, map_record
 from tests.support.clients import logged
 from tests.support.installation import Installation
-from tests.support.planned import with_plans
 
 MAX_FORMS: Final = 1_000
 DUE: Final[Mapping[EventName, str]] = {  # event -> what is 0 when nothing is due
@@ -159,6 +160,7 @@ def planned_ratio(load: Load, context: MappingContext, count: int) -> float:
     """Of the first `count` events, the share that plans map: 0 to 1. Without those that a process maps before its plans
     are made."""
     records = [load.source_record(number, EVENTS_TOPIC) for number in range(count)]
-    planned = with_plans(context)
+    planned = replace(context, plans=EventPlans(native=NATIVE))
     outcomes = [map_record(record, planned, schema_of=context.schemas.local_schema) for record in records]
-    return sum(isinstance(outcome, Processed) and outcome.path is MappingPath.PLAIN for outcome in outcomes) / count
+    paths = [outcome.path for outcome in outcomes if isinstance(outcome, Processed)]
+    return sum(path is not MappingPath.REFERENCE for path in paths) / count

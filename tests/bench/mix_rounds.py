@@ -13,6 +13,7 @@ from typing import Final
 
 from processor.domain.record import Topic
 from processor.kafka.clients import headers_of
+from processor.native import NATIVE
 from processor.registry.schema_files import load_schemas
 from tests.bench.compare_outputs import Kind
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
@@ -35,9 +36,11 @@ from tests.bench.throughput import measure_throughput
 from tests.support.installation import Installation
 from tests.support.read_to_end import read_topics
 
-PLAIN: Final = "ours-plain-1"
+PLANNED: Final = ("ours-plain-1",) if NATIVE is None else ("ours-native-1", "ours-plain-1")  # the fastest first
 REFERENCE: Final = "ours-reference-1"
-SHORT_NAMES: Final = {PLAIN: "plan", REFERENCE: "none"}  # of one length, as names of topics stand in outputs
+SHORT_NAMES: Final = dict(  # of one length, as names of topics stand in outputs
+    zip((*PLANNED, REFERENCE), ("plan", "also", "none") if NATIVE else ("plan", "none"), strict=True)
+)
 CHECKED_EVENTS_PER_FORM: Final = 2
 SIMPLE_OUTPUTS: Final = len(Kind)  # of each event of the simple load
 
@@ -93,7 +96,7 @@ def _measure(side: _Side, plan: ThroughputPlan, number: int, planted: set[str]) 
     if side.name not in planted:
         side.load.plant(side.bench.servers, side.events, count=plan.events)
         planted.add(side.name)
-    run = prepare_ours(side.bench, PLAIN, installation)
+    run = prepare_ours(side.bench, PLANNED[0], installation)
     try:
         if side.name == "mix":
             produce_rows(installation)
@@ -132,7 +135,7 @@ def mix_smoke(servers: str, *, name: str) -> Line:
 
 
 def check_mix(bench: Workbench, *, name: str, partitions: int) -> Line:
-    """Run both executors over the first events of the mix, to their end; all outputs are compared.
+    """Run all executors over the first events of the mix, to their end; all outputs are compared.
 
     A line with an `error`, a `difference`, or what was compared: how many events, outputs an event, and the share of
     the events that plans map.
@@ -148,16 +151,16 @@ def check_mix(bench: Workbench, *, name: str, partitions: int) -> Line:
     errors: dict[Contender, str] = run_beside_each_other([*runs.values()], count)
     if errors:
         return {"error": "; ".join(errors.values())}
-    planned, reference = (_read_all(runs[contender].installation) for contender in (PLAIN, REFERENCE))
-    difference = first_difference(planned, reference)
+    outputs = {contender: _read_all(run.installation) for contender, run in runs.items()}
+    differences = {contender: first_difference(outputs[contender], outputs[REFERENCE]) for contender in PLANNED}
     for run in runs.values():
         remove_outputs(run.installation)
-    if difference is not None:
-        return {"difference": difference}
+    if any(differences.values()):
+        return {"difference": "; ".join(f"{name}: {found}" for name, found in differences.items() if found)}
     context = mix_context(bench.templates, bench.schemas, partitions=partitions)
     return {
         "compared": count,
-        "outputs_per_event": sum(map(len, planned.values())) / count,
+        "outputs_per_event": sum(map(len, outputs[REFERENCE].values())) / count,
         "planned_ratio": planned_ratio(load, context, form_count(partitions)),
     }
 

@@ -21,7 +21,7 @@ from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
 from tests.bench.mix import mix_load
-from tests.bench.mix_rounds import PLAIN, prepare_ours
+from tests.bench.mix_rounds import PLANNED, prepare_ours
 from tests.bench.observed import PositionReader, running, wait_for_position
 from tests.bench.raw import Line, RawFigures, output_folder
 from tests.bench.report import PERFORMANCE, write_report
@@ -82,7 +82,7 @@ def _start(bench: Workbench, installation: Installation) -> float:
     with PositionReader(installation) as reader:
         reader.positions()  # the coordinator has the group now
         began = time.monotonic()
-        with running(prepare_ours(bench, PLAIN, installation)) as process:
+        with running(prepare_ours(bench, PLANNED[0], installation)) as process:
             wait_for_position(reader, process, 1, timeout_s=START_TIMEOUT_S, interval_s=0.02)
             return time.monotonic() - began
 

@@ -22,7 +22,7 @@ from processor.kafka.topic_plan import LOG_APPEND_TIME
 from tests.bench.arrival import FIXED, Stretch, arrival_run
 from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
 from tests.bench.load import Load, simple_load
-from tests.bench.mix_rounds import PLAIN, prepare_ours
+from tests.bench.mix_rounds import PLANNED, prepare_ours
 from tests.bench.observed import ContenderError
 from tests.bench.raw import Line, RawFigures, output_folder
 from tests.bench.report import PERFORMANCE, write_report
@@ -79,7 +79,8 @@ def measure_steps(bench: Workbench, installation: Installation, load: Load, stre
     installation.configure(installation.events, "message.timestamp.type", LOG_APPEND_TIME)
     file = bench.folder / f"{installation.group}.json"
     run = replace(
-        prepare_ours(bench, PLAIN, installation), command=(sys.executable, "-m", "tests.bench.step_worker", str(file))
+        prepare_ours(bench, PLANNED[0], installation),
+        command=(sys.executable, "-m", "tests.bench.step_worker", str(file)),
     )
     with arrival_run(run, load, first_timeout_s=FIRST_ARRIVAL_TIMEOUT_S) as started:
         sent, begin = started.sent, started.send(stretch)

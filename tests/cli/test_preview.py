@@ -8,6 +8,7 @@ import pytest
 
 from processor.cli import explain, preview
 from processor.domain.record import EventName
+from processor.engine.executor import choose_executor
 from processor.errors import UsageError
 from processor.mapping.options import Plan
 from processor.settings import Settings, SmsSettings
@@ -391,7 +392,8 @@ def test_programs_of_a_template(capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads(capsys.readouterr().out)
     (template,) = result["templates"]
 
-    assert ("LOAN_REPAYMENT", "plain", None) == (result["event"], result["executor"], result["refusal"])
+    assert ("LOAN_REPAYMENT", None) == (result["event"], result["refusal"])
+    assert choose_executor(None).plan == result["executor"]
     assert "loan-repayment-email" == template["template"]
     assert {"subject", "body"} <= template["texts"].keys()
     read = {value for step in result["scan"] for value in step["values"]}

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, tzinfo
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,10 +21,11 @@ from processor.wire.scan_program import scan_program
 from processor.wire.slot_values import Slots
 from processor.wire.wire_format import WireFormat
 from tests.mapping.test_text_plan import LIMIT, ZONES, any_text, rendered_text
+from tests.support.executors import NEEDS_NATIVE
 from tests.support.laws import examples
 from tests.support.wire import SCHEMAS, events_of
 
-pytestmark = pytest.mark.skipif(NATIVE is None, reason="there is no native part")
+pytestmark = NEEDS_NATIVE
 
 
 def read_paths(text: Text, family: str) -> Iterator[Path]:

@@ -8,10 +8,8 @@ import pytest
 
 from processor.native import NATIVE, WHY_NOT_NATIVE, NativePart
 
-EXECUTORS: Final = (
-    pytest.param(None, id="plain"),
-    pytest.param(NATIVE, id="native", marks=pytest.mark.skipif(NATIVE is None, reason=WHY_NOT_NATIVE or "none")),
-)
+NEEDS_NATIVE: Final = pytest.mark.skipif(NATIVE is None, reason=f"no native part: {WHY_NOT_NATIVE}")
+EXECUTORS: Final = (pytest.param(None, id="plain"), pytest.param(NATIVE, id="native", marks=NEEDS_NATIVE))
 """What `EventPlans` takes as `native`."""
 
 _in_use: list[NativePart | None] = [None]
