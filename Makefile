@@ -64,6 +64,7 @@ fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little m
 equality: $(VENV)/.dev  ## a million records by plans and by the reference, then bugs planted in plans (EQUALITY_SEED=…)
 	$(BIN)/python -m tests.equality $(if $(EQUALITY_SEED),--seed $(EQUALITY_SEED))
 	$(BIN)/python -m tests.equality.planted
+	$(BIN)/python -m tests.equality.sanitized
 
 bench: $(VENV)/.dev  ## side by side with others, then alone (docs/performance); tables, backlog, dry run of a replay
 	$(BIN)/python -m tests.bench

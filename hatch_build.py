@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,24 @@ def write_c(root: Path) -> Path:
     return made
 
 
-def compile_c(source: Path, version: str) -> Path:
-    """The library that a compiler makes of it, named for this Python. BuildError: there is none, or it fails."""
+def compile_c(source: Path, version: str, *, more_options: Sequence[str] = ("-s",)) -> Path:
+    """The library that a compiler makes of it, named for this Python. BuildError: there is none, or it fails.
+
+    `more_options` are the compiler's; without those that we have it keeps its symbols.
+    """
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
         raise BuildError(f"this Python has no headers: {header} is missing (on Debian: python3-dev)")
     library = source.with_name(f"_native{sysconfig.get_config_var('EXT_SUFFIX')}")
-    options = ["-O3", "-shared", "-fPIC", "-fwrapv", "-s", f'-DPROCESSOR_VERSION="{version}"', f"-I{header.parent}"]
+    options = [
+        "-O3",
+        "-shared",
+        "-fPIC",
+        "-fwrapv",
+        f'-DPROCESSOR_VERSION="{version}"',
+        f"-I{header.parent}",
+        *more_options,
+    ]
     _run([*find_compiler(), *options, "-o", str(library), str(source)])
     return library
 

@@ -12,13 +12,39 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 cdef extern from *:
+    """
+    // In C, as Cython would convert numbers of 128 bits to shorter ones between two operations.
+    // The digits of a number of up to 16 bytes, big-endian with a sign, the last one first; how many.
+    static int digits_of_number(const unsigned char *at, const unsigned char *end, unsigned char *digits, int *is_negative) {
+        const uint64_t part_limit = 1000000000000000000u;  // a division of 128 bits is slow
+        unsigned __int128 rest = at < end && (*at & 0x80) ? ~(unsigned __int128)0 : 0;
+        int count = 0;
+        *is_negative = rest != 0;
+        while (at < end) rest = rest << 8 | *at++;
+        if (*is_negative) rest = -rest;
+        while (rest) {
+            uint64_t part = (uint64_t)(rest % part_limit);
+            rest /= part_limit;
+            for (int index = 0; index < 18 && (part || rest); index++) {
+                digits[count++] = (unsigned char)('0' + part % 10);
+                part /= 10;
+            }
+        }
+        return count;
+    }
+    """
     const char* PROCESSOR_VERSION  # given to the compiler
-    ctypedef int int128 "__int128"
-    ctypedef unsigned int uint128 "unsigned __int128"
+    int digits_of_number(const uint8_t* at, const uint8_t* end, uint8_t* digits, int* is_negative) noexcept
 
 ctypedef const uint8_t* Bytes
 
 VERSION = PROCESSOR_VERSION.decode()
+
+cdef enum:
+    MAX_CODES = 4  # of currencies, for one amount
+    MAX_SCALE = 60  # digits of an amount behind the point
+    FIRST_BUFFER_BYTES = 512
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What a scan has found
@@ -741,28 +767,12 @@ cdef inline int64_t read_number(Bytes at, Bytes end) noexcept:
 cdef int write_amount(uint8_t* text, Bytes at, Bytes end, int scale, int least_digits) noexcept:
     """Write a decimal of up to 15 bytes (its length is not in front) with at least so many digits behind the point, and
     no more zeros than that; how many bytes."""
-    cdef int128 number = -1 if at < end and at[0] & 0x80 else 0
-    cdef uint128 rest
-    cdef uint64_t part
-    cdef uint8_t[96] digits
-    cdef int count = 0, size = 0, index, behind
-    while at < end:
-        number = <int128>(<uint128>number << 8) | at[0]
-        at += 1
-    rest = <uint128>number
-    if number < 0:
+    cdef uint8_t[40 + MAX_SCALE] digits
+    cdef int is_negative, index, behind, size = 0
+    cdef int count = digits_of_number(at, end, digits, &is_negative)
+    if is_negative:
         text[0] = c"-"
         size = 1
-        rest = -rest
-    while rest:  # 18 digits at a time: a division of 128 bits is slow
-        part = <uint64_t>(rest % <uint64_t>1000000000000000000)
-        rest = rest / <uint64_t>1000000000000000000
-        for index in range(18):
-            digits[count] = c"0" + <uint8_t>(part % 10)
-            part //= 10
-            count += 1
-            if not part and not rest:
-                break
     while count <= scale:
         digits[count] = c"0"
         count += 1
@@ -831,11 +841,6 @@ TEXT_OPERATIONS = {
 }
 """Name of an operation -> its code."""
 
-cdef enum:
-    MAX_CODES = 4  # of currencies, for one amount
-    MAX_SCALE = 60
-
-
 cdef struct TextOp:
     int32_t code
     int32_t slot
@@ -888,6 +893,7 @@ cdef class NativeText:
         self.currencies = <Currency*>PyMem_Calloc(len(currencies) + 1, sizeof(Currency))
         if self.ops == NULL or self.currencies == NULL:
             raise MemoryError
+        reserve(&self.buffer, FIRST_BUFFER_BYTES)
         self.currency_count = len(currencies)
         for index, (name, digits) in enumerate(currencies.items()):
             self.currencies[index] = Currency(name[0] << 16 | name[1] << 8 | name[2], digits)
@@ -949,7 +955,7 @@ cdef class NativeText:
     cdef bint write_value(self, TextOp* op, int index, Slots slots, Buffer* buffer) except? False:
         cdef Bytes base, at, end
         cdef Span* span
-        cdef uint8_t[128] scratch
+        cdef uint8_t[64 + MAX_SCALE] scratch
         cdef int size
         if op.code == WRITE_BY_PYTHON:
             return self.write_by_python(index, slots, buffer)

@@ -11,7 +11,12 @@ from processor.mapping.options import Plan
 from processor.native import NativePart
 
 PART = NativePart(
-    version=version("processor"), make_scan=id, scan_operations={}, make_text=str, text_operations={}, escapes={}
+    version=version("processor"),
+    make_scan=id,
+    scan_operations={},
+    make_text=lambda *_: str,
+    text_operations={},
+    escapes={},
 )
 
 

@@ -14,11 +14,14 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from hatch_build import compile_c, write_c
+
 ROOT: Final = Path(__file__).parent.parent.parent
-COPIED: Final = ("processor", "schemas", "tests", "pyproject.toml")
+COPIED: Final = ("processor", "schemas", "tests", "pyproject.toml", "hatch_build.py")
 EXAMPLES: Final = 6_000
 PER_ROUND: Final = 500
 SEED: Final = 1
@@ -121,6 +124,55 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
         "bool(low < value < high)",
         "tests/mapping/test_condition_plan.py::test_each_operator_on_each_type",
     ),
+    "native-date-range": PlantedBug(
+        "in C a date before the year 1 is accepted",
+        "_native.pyx",
+        "(0x56 if at[0] & 1 else 0x7F)",
+        "0x7F",
+        "tests/wire/test_scan.py::test_days_and_times_at_their_limits",
+    ),
+    "native-not-utf8": PlantedBug(
+        "in C texts are not held against UTF-8",
+        "_native.pyx",
+        "not is_utf8(cursor.at, cursor.at + size)",
+        "False",
+        "tests/wire/test_scan.py::test_a_broken_text_before_a_long_one",
+    ),
+    "native-key-twice": PlantedBug(
+        "in C a map may have a key twice",
+        "_native.pyx",
+        "is_same_text(keys[other], start)",
+        "False",
+        "tests/wire/test_scan.py::test_a_key_that_occurs_twice",
+    ),
+    "native-null-branch": PlantedBug(
+        "in C null is taken for the first branch of every union",
+        "_native.pyx",
+        "branch == 2 * (1 - (op.a & 1))",
+        "branch == 2",
+        "tests/wire/test_scan.py::test_writers_of_other_versions",
+    ),
+    "native-money-zeros": PlantedBug(
+        "in C money ends without the zeros of its currency",
+        "_native.pyx",
+        "range(scale - behind, least_digits)",
+        "range(0)",
+        "tests/mapping/test_native_text.py::test_amounts",
+    ),
+    "native-percent": PlantedBug(
+        "in C `~` is encoded in addresses",
+        "_native.pyx",
+        'byte in (c"_", c".", c"-", c"~")',
+        'byte in (c"_", c".", c"-")',
+        "tests/mapping/test_native_text.py::test_texts",
+    ),
+    "native-limit": PlantedBug(
+        "in C a text may have more characters than the limit",
+        "_native.pyx",
+        "count_characters(buffer.data + start, buffer.data + buffer.size) <= self.limit",
+        "True",
+        "tests/mapping/test_native_text.py::test_the_limit_is_in_characters",
+    ),
 }
 """By the name that `--only` takes."""
 
@@ -145,7 +197,15 @@ def copied_tree(bug: PlantedBug | None) -> Iterator[Path]:
         if bug is not None:
             file = Path(folder, "processor", bug.file)
             file.write_text(with_bug(bug, file.read_text("utf-8")), "utf-8")
+            if file.suffix == ".pyx":
+                build_native(Path(folder))
         yield Path(folder)
+
+
+def build_native(tree: Path, *more_options: str) -> None:
+    """Build the native part of a copy, in the place of the one that was copied."""
+    library = compile_c(write_c(tree), version("processor"), more_options=more_options)
+    library.replace(tree / "processor" / library.name)
 
 
 def failed_tests(tree: Path, tests: Collection[str]) -> list[str]:
