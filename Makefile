@@ -11,7 +11,7 @@ TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(),
 BUILT_OF := pyproject.toml constraints.txt hatch_build.py processor/_native.pyx
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES)
 
-.PHONY: help demo check test unit lint soak fuzz equality bench bench-smoke clean
+.PHONY: help demo check test unit lint soak fuzz equality bench bench-smoke wheel clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,13 @@ bench: $(VENV)/.dev  ## side by side with others, then alone (docs/performance);
 bench-smoke: $(VENV)/.dev  ## the contenders of the bench, and the mix, over 2,000 events, their outputs compared
 	$(BIN)/python -m tests.bench --smoke
 	$(BIN)/python -m tests.bench --mix --smoke
+
+wheel: $(VENV)/.dev  ## wheels for Linux on x86_64 and aarch64, and one for any machine, whose plans do not run in C: dist/
+	$(BIN)/pip install --quiet --editable '.[wheel]'
+	rm -rf dist
+	for kind in x86_64 aarch64 off; do \
+		PROCESSOR_BUILD_NATIVE=$$kind $(BIN)/python -m hatchling build --target wheel --directory dist || exit 1; \
+	done
 
 clean:  ## remove what make has set up here
 	rm -rf $(VENV) dist build

@@ -17,11 +17,14 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("processor", "_native.pyx")
+ARCHITECTURES = ("x86_64", "aarch64")
+GLIBC = "2.17"  # of 2014: what a wheel needs at least
 TIMEOUT_S = 600.0  # ziglang builds its own runtime first, which takes two minutes on a busy machine
 
 
 class NativeBuildHook(BuildHookInterface):
-    """Called by hatchling; `PROCESSOR_BUILD_NATIVE=off` builds without it."""
+    """Called by hatchling. `PROCESSOR_BUILD_NATIVE`: off builds without it; x86_64 and aarch64 are for Linux there,
+    with a C library from 2014 on, by ziglang from any machine, and then a failure ends the build."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """`version` is `editable` or `standard`."""
@@ -29,8 +32,12 @@ class NativeBuildHook(BuildHookInterface):
         if self.target_name == "sdist":
             build_data["force_include"][str(write_c(root))] = "processor/_native.c"
             return
-        if os.environ.get("PROCESSOR_BUILD_NATIVE") == "off":
+        chosen = os.environ.get("PROCESSOR_BUILD_NATIVE")
+        if chosen == "off":
             self.app.display_warning("built without its native part: PROCESSOR_BUILD_NATIVE is off")
+            return
+        if chosen is not None:
+            self._build_for(root, chosen, build_data)
             return
         try:
             library = compile_c(write_c(root), self.metadata.version)
@@ -43,6 +50,19 @@ class NativeBuildHook(BuildHookInterface):
             shutil.copy(library, root / "processor" / library.name)
         else:
             build_data["force_include"][str(library)] = f"processor/{library.name}"
+
+    def _build_for(self, root: Path, architecture: str, build_data: dict[str, Any]) -> None:
+        """A wheel for an architecture of Linux."""
+        if architecture not in ARCHITECTURES:
+            raise BuildError(f"PROCESSOR_BUILD_NATIVE is {architecture!r}: off, {' or '.join(ARCHITECTURES)}")
+        python = f"{sys.version_info.major}{sys.version_info.minor}"
+        library = root / "build" / f"_native.cpython-{python}-{architecture}-linux-gnu.so"
+        compiler = (sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-gnu.{GLIBC}")
+        run_compiler(compiler, write_c(root), library, version=self.metadata.version)
+        platform = f"manylinux_{GLIBC.replace('.', '_')}_{architecture}"
+        build_data["pure_python"] = False
+        build_data["tag"] = f"cp{python}-cp{python}-{platform}"
+        build_data["force_include"][str(library)] = f"processor/{library.name}"
 
 
 class BuildError(Exception):
@@ -60,25 +80,22 @@ def write_c(root: Path) -> Path:
 
 
 def compile_c(source: Path, version: str, *, more_options: Sequence[str] = ("-s",)) -> Path:
-    """The library that a compiler makes of it, named for this Python. BuildError: there is none, or it fails.
+    """The library that this machine's compiler makes of it, named for this Python. BuildError: there is none, or it
+    fails. `more_options` are the compiler's."""
+    library = source.with_name(f"_native{sysconfig.get_config_var('EXT_SUFFIX')}")
+    run_compiler(find_compiler(), source, library, version=version, more_options=more_options)
+    return library
 
-    `more_options` are the compiler's; without those that we have it keeps its symbols.
-    """
+
+def run_compiler(
+    compiler: Sequence[str], source: Path, library: Path, *, version: str, more_options: Sequence[str] = ("-s",)
+) -> None:
+    """Make `library`, which refuses to work with a program of another version. BuildError where that fails."""
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
         raise BuildError(f"this Python has no headers: {header} is missing (on Debian: python3-dev)")
-    library = source.with_name(f"_native{sysconfig.get_config_var('EXT_SUFFIX')}")
-    options = [
-        "-O3",
-        "-shared",
-        "-fPIC",
-        "-fwrapv",
-        f'-DPROCESSOR_VERSION="{version}"',
-        f"-I{header.parent}",
-        *more_options,
-    ]
-    _run([*find_compiler(), *options, "-o", str(library), str(source)])
-    return library
+    options = ["-O3", "-shared", "-fPIC", "-fwrapv", f'-DPROCESSOR_VERSION="{version}"', f"-I{header.parent}"]
+    _run([*compiler, *options, *more_options, "-o", str(library), str(source)])
 
 
 def find_compiler() -> list[str]:
