@@ -6,7 +6,7 @@ mapped by the reference. Each length is held against the bytes that are left bef
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -185,7 +185,7 @@ cdef class NativeScan:
         if not 0 <= at <= size or size > 0x7FFFFFFF:
             return None
         cdef Slots slots = Slots.__new__(Slots)
-        slots.spans = <Span*>PyMem_Malloc((self.slot_count + 1) * sizeof(Span))
+        slots.spans = <Span*>PyMem_Calloc(self.slot_count + 1, sizeof(Span))
         if slots.spans == NULL:
             raise MemoryError
         slots.count = self.slot_count
@@ -956,6 +956,7 @@ cdef class NativeText:
         cdef Bytes base, at, end
         cdef Span* span
         cdef uint8_t[64 + MAX_SCALE] scratch
+        cdef Py_ssize_t number
         cdef int size
         if op.code == WRITE_BY_PYTHON:
             return self.write_by_python(index, slots, buffer)
@@ -975,7 +976,11 @@ cdef class NativeText:
         elif op.code == WRITE_DAY:
             size = write_day(scratch, read_number(at, end))
         else:
-            text = <bytes?>(<tuple?>self.symbols[index])[zig_zag_bits(at, end) >> 1]
+            symbols = <tuple?>self.symbols[index]
+            number = <Py_ssize_t>(zig_zag_bits(at, end) >> 1)
+            if number >= len(symbols):
+                raise IndexError("a symbol of another program")
+            text = <bytes?>symbols[number]
             return add(buffer, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         return escape(buffer, scratch, scratch + size, op.how)
 

@@ -18,6 +18,7 @@ from processor.wire.scan_program import Form, Leaf
 from processor.wire.slot_values import TEXT_FORMS
 
 MAX_CURRENCIES: Final = 4  # of one amount
+MAX_DIGITS: Final = 38  # of an amount: so many surely fit into a number of 128 bits
 
 _DIGITS_BY_CODE: Final = {code.encode(): digits for code, digits in CURRENCY_DIGITS.items()}
 
@@ -103,6 +104,8 @@ def native_operation(
             return replace(step, code=codes["DAY"])
         case ((PlaceholderType.DECIMAL | PlaceholderType.MONEY), Form.DECIMAL):
             assert leaf.decimal is not None
+            if leaf.decimal.precision > MAX_DIGITS:
+                return None
             amount = replace(step, code=codes["AMOUNT"], scale=leaf.decimal.scale)
             return amount if operation.type is PlaceholderType.DECIMAL else _of_currency(amount, operation, values)
     return None
