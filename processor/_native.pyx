@@ -603,32 +603,25 @@ ESCAPES = {
 cdef Bytes HEX = <Bytes>b"0123456789abcdef"
 cdef Bytes CAPITAL_HEX = <Bytes>b"0123456789ABCDEF"
 
-cdef enum:
-    KEEP
-    JSON_SHORT
-    JSON_LONG
-    MARKUP
-    XML_BLANK
-    UNWRITABLE_BLANK
-
-cdef uint8_t[256] JSON_CLASS
-cdef uint8_t[256] XML_CLASS
-cdef uint8_t[256] HTML_CLASS
+# Whether a byte is written otherwise than as it is.
+cdef uint8_t[256] IN_JSON
+cdef uint8_t[256] IN_XML
+cdef uint8_t[256] IN_HTML
 cdef uint8_t[256] UNRESERVED
 
 
-cdef void fill_classes() noexcept:
+cdef void fill_tables() noexcept:
     cdef int byte
     for byte in range(256):
-        JSON_CLASS[byte] = 1 if byte < 0x20 or byte == c'"' or byte == c"\\" else 0
-        HTML_CLASS[byte] = 1 if byte in (0, c"&", c"<", c">", c'"', c"'", c"\r") else 0
-        XML_CLASS[byte] = 1 if byte < 0x20 or byte in (c"&", c"<", c">", c'"', c"'", 0xEF) else 0
+        IN_JSON[byte] = 1 if byte < 0x20 or byte == c'"' or byte == c"\\" else 0
+        IN_HTML[byte] = 1 if byte in (0, c"&", c"<", c">", c'"', c"'", c"\r") else 0
+        IN_XML[byte] = 1 if byte < 0x20 or byte in (c"&", c"<", c">", c'"', c"'", 0xEF) else 0
         UNRESERVED[byte] = (
             c"0" <= byte <= c"9" or c"A" <= byte <= c"Z" or c"a" <= byte <= c"z" or byte in (c"_", c".", c"-", c"~")
         )
 
 
-fill_classes()
+fill_tables()
 
 
 cdef bint escape(Buffer* buffer, Bytes at, Bytes end, int how) except? False:
@@ -673,7 +666,7 @@ cdef void escape_json(Buffer* buffer, Bytes at, Bytes end) noexcept:
     while at < end:
         byte = at[0]
         at += 1
-        if not JSON_CLASS[byte]:
+        if not IN_JSON[byte]:
             put(buffer, byte)
         elif byte == c'"' or byte == c"\\":
             put(buffer, c"\\")
@@ -695,11 +688,11 @@ cdef void escape_json(Buffer* buffer, Bytes at, Bytes end) noexcept:
 
 
 cdef bint escape_markup(Buffer* buffer, Bytes at, Bytes end, bint is_xml) noexcept:
-    cdef uint8_t* classes = &XML_CLASS[0] if is_xml else &HTML_CLASS[0]
+    cdef uint8_t* escaped = &IN_XML[0] if is_xml else &IN_HTML[0]
     cdef uint8_t byte
     while at < end:
         byte = at[0]
-        if not classes[byte]:
+        if not escaped[byte]:
             put(buffer, byte)
         elif byte == c"&":
             put_text(buffer, b"&amp;", 5)

@@ -57,10 +57,14 @@ def print_line(line: Line) -> Line:
 
 
 def command_line() -> str:
-    """As a person would type it."""
+    """As a person would type it, without the folder of `--out`, which is of this machine."""
     name = sys.modules["__main__"].__spec__
     module = "tests.bench" if name is None else name.name.removesuffix(".__main__")
-    return shlex.join(("python", "-m", module, *sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if "--out" in arguments:
+        at = arguments.index("--out")
+        del arguments[at : at + 2]
+    return shlex.join(("python", "-m", module, *arguments))
 
 
 def machine() -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.raw import output_folder
+from tests.bench.raw import command_line, output_folder
 from tests.bench.report import (
     BEGIN,
     END,
@@ -261,3 +261,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     write_report(folder)
 
     assert "| ours | 500 (500–500) | 0.5 " in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--mix", "--out", "/some/folder", "--rounds", "3"], ["--mix", "--rounds", "3"]])
+def test_the_command_that_is_kept(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names no folder of the machine."""
+    monkeypatch.setattr("sys.argv", ["bench", *arguments])
+
+    assert command_line().endswith(" --mix --rounds 3")
