@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("processor", "_native.pyx")
@@ -22,7 +23,7 @@ GLIBC = "2.17"  # of 2014: what a wheel needs at least
 TIMEOUT_S = 600.0  # ziglang builds its own runtime first, which takes two minutes on a busy machine
 
 
-class NativeBuildHook(BuildHookInterface):
+class NativeBuildHook(BuildHookInterface[BuilderConfig]):
     """Called by hatchling. `PROCESSOR_BUILD_NATIVE`: off builds without it; x86_64 and aarch64 are for Linux there,
     with a C library from 2014 on, by ziglang from any machine, and then a failure ends the build."""
 

@@ -7,6 +7,8 @@ VERSION: str
 SCAN_OPERATIONS: Mapping[str, int]
 TEXT_OPERATIONS: Mapping[str, int]
 ESCAPES: Mapping[str, int]
+OUTPUT_SOURCES: Mapping[str, int]
+OUTPUT_ENCODINGS: Mapping[str, int]
 
 class Slots:
     def __len__(self) -> int: ...
@@ -32,3 +34,22 @@ class NativeText:
         refused: type[Exception],
     ) -> None: ...
     def __call__(self, slots: Slots) -> str | None: ...
+
+class NativeOutputs:
+    def __init__(self, programs: list[Any]) -> None: ...
+    def write(
+        self,
+        slots: Slots,
+        key: bytes,
+        body: str,
+        subject: str | None,
+        destination: str | None,
+        cause: str | None,
+        missing: bytes,
+        recipient: str | None,
+        topic: bytes,
+        at: int,
+        occurred: int,
+        partition: int,
+        offset: int,
+    ) -> list[bytes]: ...

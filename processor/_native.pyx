@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
 cdef extern from *:
@@ -1002,3 +1003,322 @@ cdef class NativeText:
         except self.refused:
             return False
         return add(buffer, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Outputs
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef enum:
+    OF_KEY
+    OF_EID
+    OF_BODY
+    OF_SUBJECT
+    OF_DESTINATION
+    OF_CAUSE
+    OF_MISSING
+    OF_RECIPIENT
+    OF_AT
+    OF_OCCURRED
+    OF_TOPIC
+    OF_PARTITION
+    OF_OFFSET
+    OF_SLOT
+
+OUTPUT_SOURCES = {
+    "key": OF_KEY,
+    "eid": OF_EID,
+    "body": OF_BODY,
+    "subject": OF_SUBJECT,
+    "destination": OF_DESTINATION,
+    "cause": OF_CAUSE,
+    "missing": OF_MISSING,
+    "recipient": OF_RECIPIENT,
+    "at": OF_AT,
+    "occurred": OF_OCCURRED,
+    "topic": OF_TOPIC,
+    "partition": OF_PARTITION,
+    "offset": OF_OFFSET,
+    "slot": OF_SLOT,
+}
+"""What a hole is filled with -> its code."""
+
+cdef enum:
+    AS_BYTES
+    AS_AVRO_TEXT
+    AS_AVRO_LONG
+    AS_JSON_TEXT
+    AS_JSON_LONG
+    AS_JSON_TIME
+
+OUTPUT_ENCODINGS = {
+    "bytes": AS_BYTES,
+    "avro text": AS_AVRO_TEXT,
+    "avro long": AS_AVRO_LONG,
+    "json text": AS_JSON_TEXT,
+    "json long": AS_JSON_LONG,
+    "json time": AS_JSON_TIME,
+}
+"""How -> its code."""
+
+
+cdef struct Text:
+    Bytes data  # NULL: none
+    Py_ssize_t size
+
+
+cdef struct Hole:
+    int32_t source
+    int32_t encoding
+    int32_t slot
+    bint is_nullable
+    Text constant  # what stands before the hole
+    Text before  # around a value of one that is nullable
+    Text after
+    Text null
+
+
+cdef struct MessageValues:
+    Text[OF_RECIPIENT + 1] texts  # by their source; MISSING is encoded
+    Text topic
+    int64_t at
+    int64_t occurred
+    int64_t partition
+    int64_t offset
+    uint8_t[36] eid
+
+
+cdef class NativeOutputs:
+    """The outputs of a message, each a program of its own, as one function of the slots and of what was drafted."""
+
+    cdef Hole** programs
+    cdef int* hole_counts
+    cdef Text* ends
+    cdef bint* drops_first_comma
+    cdef int program_count
+    cdef int slot_count
+    cdef list kept  # into whose bytes the programs point
+    cdef Buffer buffer
+
+    def __cinit__(self, list programs):
+        """Of each output (`native_outputs.py`): its holes, the constant behind the last, and whether a comma that
+        stands first is left out."""
+        cdef int index, number
+        cdef Hole* hole
+        self.kept = programs
+        self.program_count = len(programs)
+        self.programs = <Hole**>PyMem_Calloc(self.program_count + 1, sizeof(Hole*))
+        self.hole_counts = <int*>PyMem_Calloc(self.program_count + 1, sizeof(int))
+        self.ends = <Text*>PyMem_Calloc(self.program_count + 1, sizeof(Text))
+        self.drops_first_comma = <bint*>PyMem_Calloc(self.program_count + 1, sizeof(bint))
+        if not (self.programs and self.hole_counts and self.ends and self.drops_first_comma):
+            raise MemoryError
+        reserve(&self.buffer, FIRST_BUFFER_BYTES)
+        for index, (holes, end, drops_first_comma) in enumerate(programs):
+            self.hole_counts[index] = len(holes)
+            self.ends[index] = text_of(end)
+            self.drops_first_comma[index] = drops_first_comma
+            self.programs[index] = <Hole*>PyMem_Calloc(len(holes) + 1, sizeof(Hole))
+            if self.programs[index] == NULL:
+                raise MemoryError
+            for number, each in enumerate(holes):
+                hole = &self.programs[index][number]
+                hole.source, hole.encoding, hole.slot = each.source, each.encoding, each.slot
+                if each.slot < 0 or not 0 <= each.source <= OF_SLOT or not 0 <= each.encoding <= AS_JSON_TIME:
+                    raise ValueError(f"a hole out of bounds: {each}")
+                self.slot_count = max(self.slot_count, each.slot + 1)
+                hole.is_nullable = each.null is not None
+                hole.constant, hole.before, hole.after = text_of(each.constant), text_of(each.before), text_of(each.after)
+                hole.null = text_of(each.null)
+
+    def __dealloc__(self):
+        cdef int index
+        if self.programs != NULL:
+            for index in range(self.program_count):
+                PyMem_Free(self.programs[index])
+        PyMem_Free(self.programs)
+        PyMem_Free(self.hole_counts)
+        PyMem_Free(self.ends)
+        PyMem_Free(self.drops_first_comma)
+        PyMem_Free(self.buffer.data)
+
+    def write(
+        self,
+        Slots slots not None,
+        bytes key not None,
+        str body not None,
+        str subject,
+        str destination,
+        str cause,
+        bytes missing not None,
+        str recipient,
+        bytes topic not None,
+        int64_t at,
+        int64_t occurred,
+        int64_t partition,
+        int64_t offset,
+    ):
+        """The bytes of each output. `missing` is encoded; times are in milliseconds since 1970, in years 1 to 9999."""
+        cdef MessageValues values
+        cdef int index
+        if slots.count < self.slot_count:
+            raise IndexError("slots of another program")
+        if PyBytes_GET_SIZE(key) != 32:
+            raise ValueError("no key")
+        values.texts[OF_KEY] = text_of(key)
+        write_eid(values.eid, values.texts[OF_KEY].data)
+        values.texts[OF_EID] = Text(&values.eid[0], 36)
+        values.texts[OF_BODY] = utf8_of(body)
+        values.texts[OF_SUBJECT] = utf8_of(subject)
+        values.texts[OF_DESTINATION] = utf8_of(destination)
+        values.texts[OF_CAUSE] = utf8_of(cause)
+        values.texts[OF_MISSING] = text_of(missing)
+        values.texts[OF_RECIPIENT] = utf8_of(recipient)
+        values.topic = text_of(topic)
+        values.at, values.occurred, values.partition, values.offset = at, occurred, partition, offset
+        outputs = []
+        for index in range(self.program_count):
+            outputs.append(self.write_output(index, slots, &values))
+        return outputs
+
+    cdef bytes write_output(self, int index, Slots slots, MessageValues* values):
+        cdef Buffer* buffer = &self.buffer
+        cdef Hole* hole
+        cdef int number
+        cdef int skipped = 0
+        cdef Text text
+        buffer.size = 0
+        for number in range(self.hole_counts[index]):
+            hole = &self.programs[index][number]
+            add(buffer, hole.constant.data, hole.constant.size)
+            text = Text(NULL, 0)
+            if hole.source <= OF_RECIPIENT:
+                text = values.texts[hole.source]
+            elif hole.source == OF_TOPIC:
+                text = values.topic
+            elif hole.source == OF_SLOT:
+                text = content_of_slot(slots, hole.slot)
+            else:
+                add_number(buffer, number_of(hole.source, values), hole.encoding)
+                continue
+            if text.data == NULL:
+                if not hole.is_nullable:
+                    raise ValueError("a value that is never null is missing")
+                add(buffer, hole.null.data, hole.null.size)
+                continue
+            if hole.is_nullable:
+                add(buffer, hole.before.data, hole.before.size)
+            add_text(buffer, text, hole.encoding)
+            if hole.is_nullable:
+                add(buffer, hole.after.data, hole.after.size)
+        add(buffer, self.ends[index].data, self.ends[index].size)
+        if self.drops_first_comma[index] and buffer.size > 1 and buffer.data[0] == c"{" and buffer.data[1] == c",":
+            buffer.data[1] = c"{"
+            skipped = 1
+        return PyBytes_FromStringAndSize(<char*>buffer.data + skipped, buffer.size - skipped)
+
+
+cdef inline Text text_of(bytes value):
+    return Text(NULL, 0) if value is None else Text(<Bytes>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+
+
+cdef Text utf8_of(str value) except *:
+    cdef Text text = Text(NULL, 0)
+    if value is not None:
+        text.data = <Bytes>PyUnicode_AsUTF8AndSize(value, &text.size)
+    return text
+
+
+cdef Text content_of_slot(Slots slots, int slot) noexcept:
+    """Of a text; none where it is missing."""
+    cdef Span* span = &slots.spans[slot]
+    cdef Bytes at
+    if span.start < 0:
+        return Text(NULL, 0)
+    at = content_of(<Bytes>PyBytes_AS_STRING(slots.data) + span.start)
+    return Text(at, <Bytes>PyBytes_AS_STRING(slots.data) + span.end - at)
+
+
+cdef inline int64_t number_of(int source, MessageValues* values) noexcept:
+    if source == OF_AT:
+        return values.at
+    if source == OF_OCCURRED:
+        return values.occurred
+    return values.partition if source == OF_PARTITION else values.offset
+
+
+cdef void write_eid(uint8_t* eid, Bytes key) noexcept:
+    """As `eid` of `domain/ids.py`: the key with the bits of a uuid of version 8."""
+    cdef int digit = key[16] - c"a" + 10 if key[16] >= c"a" else key[16] - c"0"
+    memcpy(eid, key, 8)
+    eid[8] = c"-"
+    memcpy(eid + 9, key + 8, 4)
+    eid[13] = c"-"
+    eid[14] = c"8"
+    memcpy(eid + 15, key + 13, 3)
+    eid[18] = c"-"
+    eid[19] = HEX[digit & 3 | 8]
+    memcpy(eid + 20, key + 17, 3)
+    eid[23] = c"-"
+    memcpy(eid + 24, key + 20, 12)
+
+
+cdef bint add_text(Buffer* buffer, Text text, int encoding) except False:
+    if encoding == AS_AVRO_TEXT:
+        add_avro_long(buffer, text.size)
+        return add(buffer, text.data, text.size)
+    if encoding == AS_JSON_TEXT:
+        escape(buffer, text.data, text.data + text.size, JSON_VALUE)
+        return True
+    return add(buffer, text.data, text.size)
+
+
+cdef bint add_number(Buffer* buffer, int64_t number, int encoding) except False:
+    if encoding == AS_AVRO_LONG:
+        return add_avro_long(buffer, number)
+    reserve(buffer, 32)
+    if encoding == AS_JSON_TIME:
+        put(buffer, c'"')
+        buffer.size += write_time(buffer.data + buffer.size, number)
+        put(buffer, c'"')
+        return True
+    buffer.size += snprintf(<char*>buffer.data + buffer.size, 32, b"%lld", <long long>number)
+    return True
+
+
+cdef bint add_avro_long(Buffer* buffer, int64_t number) except False:
+    cdef uint64_t bits = (<uint64_t>number << 1) ^ <uint64_t>(number >> 63)
+    reserve(buffer, 10)
+    while bits > 0x7F:
+        put(buffer, <uint8_t>(bits & 0x7F | 0x80))
+        bits >>= 7
+    put(buffer, <uint8_t>bits)
+    return True
+
+
+cdef int write_time(uint8_t* text, int64_t millis) noexcept:
+    """Write milliseconds since 1970, within the years 1 to 9999, as UTC with `Z`; how many bytes."""
+    cdef int64_t day = millis // 86400000
+    cdef int64_t rest
+    if day * 86400000 > millis:
+        day -= 1
+    rest = millis - day * 86400000
+    write_day(text, day)
+    text[10] = c"T"
+    two_digits(text + 11, rest // 3600000)
+    text[13] = c":"
+    two_digits(text + 14, rest // 60000 % 60)
+    text[16] = c":"
+    two_digits(text + 17, rest // 1000 % 60)
+    text[19] = c"."
+    text[20] = c"0" + <uint8_t>(rest % 1000 // 100)
+    two_digits(text + 21, rest % 100)
+    text[23] = c"Z"
+    return 24
+
+
+cdef inline void two_digits(uint8_t* text, int64_t number) noexcept:
+    text[0] = c"0" + <uint8_t>(number // 10)
+    text[1] = c"0" + <uint8_t>(number % 10)

@@ -20,6 +20,9 @@ class NativePart:
     make_text: Callable[..., Callable[[Any], str | None]]
     text_operations: Mapping[str, int]
     escapes: Mapping[str, int]
+    make_outputs: Callable[[list[Any]], Callable[..., list[bytes]]]
+    output_sources: Mapping[str, int]
+    output_encodings: Mapping[str, int]
 
 
 def _load() -> tuple[NativePart | None, str]:
@@ -34,6 +37,9 @@ def _load() -> tuple[NativePart | None, str]:
         make_text=_native.NativeText,
         text_operations=_native.TEXT_OPERATIONS,
         escapes=_native.ESCAPES,
+        make_outputs=lambda programs: _native.NativeOutputs(programs).write,
+        output_sources=_native.OUTPUT_SOURCES,
+        output_encodings=_native.OUTPUT_ENCODINGS,
     )
     return part, ""
 

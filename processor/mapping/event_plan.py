@@ -5,7 +5,7 @@ slots ── for each template: draft plan ──▶ skipped, or the records of 
 A plan gives exactly what the reference gives (`map.py`), or nothing: then the reference maps the whole event.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -15,11 +15,12 @@ from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import FailureReason
-from processor.domain.record import EncodedKey, EventName, Headers, OutRecord
+from processor.domain.record import EncodedKey, EventName, Headers, OutRecord, Topic
 from processor.domain.template import Template
 from processor.mapping.context import MappingContext
 from processor.mapping.decision_plan import DecisionPlan
 from processor.mapping.draft_plan import PlannedDraft, plan_draft
+from processor.mapping.native_outputs import WriteOutputs, native_outputs
 from processor.mapping.notification_plan import NotificationPlan
 from processor.mapping.outputs import REPAYMENT_KEYS
 from processor.mapping.plan_values import Path, PlanValues, Slots
@@ -49,6 +50,12 @@ _SAME: Final = {  # path -> the one by which it is filled: they are never there 
     "depositAccountKey": "loanAccountKey",
 }
 _INDEXES: Final = {path: index for index, path in enumerate(_PATHS)}
+SLOT_PATHS: Final[Mapping[str, Path]] = {  # path of a hole that is a text of the event -> where it is there
+    "eventId": ("eventId",),
+    "correlationId": ("correlationId",),
+    "loanAccountKey": ("account", "encodedKey"),
+    "depositAccountKey": ("account", "encodedKey"),
+}
 _FILLED: Final = frozenset(("correlationId", "repaymentKey"))
 """Nullable ones that are filled once an event, for all of its templates; the others are filled for each output."""
 
@@ -80,7 +87,6 @@ class EventPlan:
         if context is not self._context:
             return None
         results = []
-        shared: Holes | None = None
         for template in templates:
             plan = self._templates[template.id]
             draft = plan.draft(source.slots)
@@ -92,8 +98,7 @@ class EventPlan:
             elif draft.suppressed is not None:
                 result = plan.discard(draft, source, propagated)
             else:
-                shared = shared or self._shared.of(source, template)
-                result = plan.create(draft, source, shared, propagated)
+                result = plan.create(draft, source, self._shared, propagated)
             if result is None:
                 return None
             results.append(result)
@@ -123,10 +128,25 @@ class _SharedHoles:
         self._read_repayment = values.utf8(REPAYMENT_KEYS[event]) if event in REPAYMENT_KEYS else None
         self._places: dict[int, tuple[bytes, bytes]] = {}  # partition -> topic and partition
         self._fills: tuple[_Fill, _Fill | None] | None = None
+        self._last: tuple[ScannedEvent, Holes] | None = None
+        self._topics: dict[Topic, bytes] = {}
+
+    def topic(self, source: ScannedEvent) -> bytes:
+        """The topic of an event, in UTF-8."""
+        topic = source.record.position.topic
+        utf8 = self._topics.get(topic)
+        if utf8 is None:
+            utf8 = self._topics[topic] = topic.encode()
+        return utf8
 
     def of(self, source: ScannedEvent, template: Template) -> Holes:
-        """The values from those of _SHARED on, to the end of Holes. `template` makes a message of the event: another
-        may have no outputs to be planned, as an inactive one of a stream without a topic."""
+        """The values from those of _SHARED on, to the end of Holes, found once an event. `template` makes a message of
+        it: another may have no outputs to be planned, as an inactive one of a stream without a topic."""
+        if self._last is None or self._last[0] is not source:
+            self._last = source, self._find(source, template)
+        return self._last[1]
+
+    def _find(self, source: ScannedEvent, template: Template) -> Holes:
         encoders, slots, position = self._encoders, source.slots, source.record.position
         place = self._places.get(position.partition)
         if place is None:
@@ -168,7 +188,9 @@ class _TemplatePlan:
             reissue=context.reissue,
         )
         self._read_kind = values.value(("account", "kind"))
+        self._values = values
         self._writers: dict[_Variant, tuple[_WriteOutput, _WriteOutput]] = {}  # of message and status
+        self._native_writers: dict[_Variant, WriteOutputs | None] = {}  # of these and the stream event
         self._encoders = ENCODERS[context.encode.output_format]
         self._none_missing = self._encoders.array([])
         self._messages, self._status = context.output_topics.messages, context.output_topics.status
@@ -183,25 +205,19 @@ class _TemplatePlan:
             self._stream = _StreamPlan(template, event, context, added)
 
     def create(
-        self, draft: PlannedDraft, source: ScannedEvent, shared: Holes, propagated: Headers
+        self, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles", propagated: Headers
     ) -> TemplateResult | None:
         """The message of a draft, and its records; None: refused, one of them does not fit."""
-        write_message, write_status = self._writers_of(draft, source)
-        encoders, partition, missing = self._encoders, source.record.position.partition, draft.missing
-        key, body, text_or_null = draft.key.encode(), draft.body.encode(), encoders.text_or_null
-        holes: Holes = (
-            encoders.text(body),
-            key,
-            None if self._stream is not None else text_or_null(draft.destination),
-            text_or_null(draft.failure_cause),
-            text_or_null(draft.subject),
-            encoders.array([encoders.text(part.encode()) for part in missing]) if missing else self._none_missing,
-            None if draft.recipient_key is None else draft.recipient_key.encode(),
-            *shared,
+        key, partition, missing = draft.key.encode(), source.record.position.partition, draft.missing
+        write = None if self._values.native is None else self._native_writer_of(draft, source)
+        values = (
+            self._write_values(draft, source, shared)
+            if write is None
+            else self._write_natively(write, draft, source, shared)
         )
         to_message, to_status = propagated + self._added_to_message, propagated + self._added
-        message = OutRecord(self._messages.name, partition, key, write_message(holes), to_message)
-        status = OutRecord(self._status.name, partition, key, write_status(holes), to_status)
+        message = OutRecord(self._messages.name, partition, key, values[0], to_message)
+        status = OutRecord(self._status.name, partition, key, values[1], to_status)
         if message.size_bytes > self._messages.limit_bytes or status.size_bytes > self._status.limit_bytes:
             return None  # the template fails
         outputs: tuple[OutRecord, ...] = (message, status)
@@ -210,7 +226,7 @@ class _TemplatePlan:
             if not _fits(outputs[-1], self._context.output_topics.notifications):
                 return None
         if self._stream is not None:
-            outputs = (*outputs, self._stream.write(draft.key, body, source, propagated))
+            outputs = (*outputs, self._stream.record(values[2], source, propagated))
             if not _fits(outputs[-1], self._stream.topic):
                 return None
         template = self._template
@@ -219,6 +235,48 @@ class _TemplatePlan:
             template.id, template.version, template.type, draft.key, source.id, source.time_ms, destination
         )
         return TemplateResult(planned=planned, outputs=outputs, missing=missing)
+
+    def _write_natively(
+        self, write: WriteOutputs, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles"
+    ) -> Sequence[bytes]:
+        """Message, status and stream event by C."""
+        missing, position = draft.missing, source.record.position
+        return write(
+            source.slots,
+            draft.key.encode(),
+            draft.body,
+            draft.subject,
+            draft.destination,
+            draft.failure_cause,
+            self._encode_missing(missing) if missing else self._none_missing,
+            draft.recipient_key,
+            shared.topic(source),
+            source.time_ms,
+            0 if self._stream is None else source.occurred_at_ms,
+            position.partition,
+            position.offset,
+        )
+
+    def _encode_missing(self, missing: Sequence[str]) -> bytes:
+        return self._encoders.array([self._encoders.text(part.encode()) for part in missing])
+
+    def _write_values(self, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles") -> Sequence[bytes]:
+        """Message, status and stream event."""
+        write_message, write_status = self._writers_of(draft, source)
+        encoders, missing = self._encoders, draft.missing
+        key, body, text_or_null = draft.key.encode(), draft.body.encode(), encoders.text_or_null
+        holes: Holes = (
+            encoders.text(body),
+            key,
+            None if self._stream is not None else text_or_null(draft.destination),
+            text_or_null(draft.failure_cause),
+            text_or_null(draft.subject),
+            self._encode_missing(missing) if missing else self._none_missing,
+            None if draft.recipient_key is None else draft.recipient_key.encode(),
+            *shared.of(source, self._template),
+        )
+        values = write_message(holes), write_status(holes)
+        return values if self._stream is None else (*values, self._stream.write(draft.key, body, source))
 
     def _writers_of(self, draft: PlannedDraft, source: ScannedEvent) -> tuple[_WriteOutput, _WriteOutput]:
         """Of message and status, with the fields that this one has."""
@@ -229,6 +287,20 @@ class _TemplatePlan:
             args = self._template, self._event, self._context, known, self._context.encode.output_format
             writers = self._writers[variant] = _write_holes(message_plan(*args)), _write_holes(status_plan(*args))
         return writers
+
+    def _native_writer_of(self, draft: PlannedDraft, source: ScannedEvent) -> WriteOutputs | None:
+        """Of all outputs, with the fields that this one has; None: one of them is not the text of a slot."""
+        variant = draft.key_field, self._read_kind(source.slots), draft.failure_reason
+        if variant not in self._native_writers:
+            known = MessageVariant(key_field=variant[0], account_kind=variant[1], failure=variant[2])
+            args = self._template, self._event, self._context, known, self._context.encode.output_format
+            plans = [message_plan(*args), status_plan(*args)]
+            if self._stream is not None:
+                plans.append(self._stream.plan)
+            assert self._values.native is not None
+            paths = {**SLOT_PATHS, "repaymentKey": REPAYMENT_KEYS.get(self._event, ())}
+            self._native_writers[variant] = native_outputs(plans, paths, self._values, self._values.native)
+        return self._native_writers[variant]
 
     def discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
         """The Discarded `Message` of a draft that is suppressed."""
@@ -246,12 +318,16 @@ class _StreamPlan:
         stream_format = context.encode.stream_format
         self.topic: OutputTopic = context.output_topics.streams[event]
         self._encoders = ENCODERS[stream_format]
-        self._write = stream_event_plan(template, event, context, stream_format).writer()
+        self.plan = stream_event_plan(template, event, context, stream_format)
+        self._write = self.plan.writer()
         self._added = (*added, *HEADERS[stream_format])
 
-    def write(self, key: EncodedKey, body: bytes, source: ScannedEvent, propagated: Headers) -> OutRecord:
+    def write(self, key: EncodedKey, body: bytes, source: ScannedEvent) -> bytes:
+        """The value of one."""
+        return self._write((eid(key).encode(), self._encoders.time(source.occurred_at_ms), self._encoders.text(body)))
+
+    def record(self, value: bytes, source: ScannedEvent, propagated: Headers) -> OutRecord:
         """A stream has fewer partitions than the events."""
-        value = self._write((eid(key).encode(), self._encoders.time(source.occurred_at_ms), self._encoders.text(body)))
         partition = source.record.position.partition % self.topic.partitions
         return OutRecord(self.topic.name, partition, source.record.key, value, propagated + self._added)
 

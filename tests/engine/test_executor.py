@@ -17,6 +17,9 @@ PART = NativePart(
     make_text=lambda *_: str,
     text_operations={},
     escapes={},
+    make_outputs=lambda _: list,
+    output_sources={},
+    output_encodings={},
 )
 
 

@@ -173,6 +173,20 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
         "True",
         "tests/mapping/test_native_text.py::test_the_limit_is_in_characters",
     ),
+    "native-eid": PlantedBug(
+        "in C a stream event's id lacks the variant of a uuid",
+        "_native.pyx",
+        "HEX[digit & 3 | 8]",
+        "HEX[digit]",
+        "tests/mapping/test_event_plan.py::test_shipped_events_and_templates",
+    ),
+    "native-time": PlantedBug(
+        "in C a time in JSON has its minutes where its seconds should be",
+        "_native.pyx",
+        "two_digits(text + 17, rest // 1000 % 60)",
+        "two_digits(text + 17, rest // 60000 % 60)",
+        "tests/mapping/test_event_plan.py::test_shipped_events_and_templates",
+    ),
 }
 """By the name that `--only` takes."""
 

@@ -1,0 +1,109 @@
+"""Outputs of messages that C writes (`_native.pyx`): here the pieces of their plans become its holes. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from processor.mapping.plan_values import Path
+from processor.native import NativePart
+from processor.wire.output_plan import Hole, HoleKind, OutputPlan
+from processor.wire.scan_program import Leaf
+from processor.wire.slot_values import TEXT_FORMS
+from processor.wire.wire_format import WireFormat
+
+SOURCES: Final = {  # path of a hole -> what fills it; all others are texts of slots
+    "body": "body",
+    "encodedKey": "key",
+    "metadata.eid": "eid",
+    "destination": "destination",
+    "failureCause": "cause",
+    "subject": "subject",
+    "lookupMissing": "missing",
+    "clientKey": "recipient",
+    "groupKey": "recipient",
+    "userKey": "recipient",
+    "at": "at",
+    "creationDate": "at",
+    "sendDate": "at",
+    "metadata.occurred_at": "occurred",
+    "source.topic": "topic",
+    "source.partition": "partition",
+    "source.offset": "offset",
+}
+_ENCODINGS: Final = {
+    (WireFormat.AVRO, HoleKind.TEXT): "avro text",
+    (WireFormat.AVRO, HoleKind.LONG): "avro long",
+    (WireFormat.AVRO, HoleKind.TIME): "avro long",
+    (WireFormat.JSON, HoleKind.TEXT): "json text",
+    (WireFormat.JSON, HoleKind.LONG): "json long",
+    (WireFormat.JSON, HoleKind.TIME): "json time",
+}
+
+WriteOutputs = Callable[..., list[bytes]]
+"""As `NativeOutputs.write` in `_native.pyi`."""
+
+
+class Leaves(Protocol):
+    """Where a scan keeps values, as PlanValues has it."""
+
+    def leaf(self, path: Path) -> Leaf | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NativeHole:
+    """A hole, by the codes of the native part, and the constants around it. `null` is None where it is never null."""
+
+    source: int
+    encoding: int
+    slot: int
+    constant: bytes
+    before: bytes
+    after: bytes
+    null: bytes | None
+
+
+def native_outputs(
+    plans: Sequence[OutputPlan], slot_paths: Mapping[str, Path], leaves: Leaves, native: NativePart
+) -> WriteOutputs | None:
+    """What writes all of these outputs; `slot_paths` has the event's path for each hole that is a text of a slot. None:
+    one of these is not the text of one slot."""
+    programs = []
+    for plan in plans:
+        holes, constant = [], b""
+        for piece in plan.pieces:
+            if isinstance(piece, bytes):
+                constant = piece
+                continue
+            hole = _native_hole(piece, plan.wire_format, constant, slot_paths, leaves, native)
+            if hole is None:
+                return None
+            holes.append(hole)
+            constant = b""
+        programs.append((holes, constant, plan.drops_first_comma))
+    return native.make_outputs(programs)
+
+
+def _native_hole(
+    hole: Hole,
+    wire_format: WireFormat,
+    constant: bytes,
+    slot_paths: Mapping[str, Path],
+    leaves: Leaves,
+    native: NativePart,
+) -> NativeHole | None:
+    source, slot = SOURCES.get(hole.path, "slot"), 0
+    if source == "slot":
+        leaf = leaves.leaf(slot_paths[hole.path])
+        if leaf is None or leaf.slot is None or leaf.form not in TEXT_FORMS:
+            return None
+        slot = leaf.slot
+    encoding = _ENCODINGS.get((wire_format, hole.kind), "bytes")
+    return NativeHole(
+        native.output_sources[source],
+        native.output_encodings[encoding],
+        slot,
+        constant,
+        hole.before,
+        hole.after,
+        hole.null,
+    )
