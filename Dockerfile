@@ -16,7 +16,7 @@ COPY README.md LICENSE hatch_build.py ./
 COPY schemas schemas
 COPY processor processor
 # The wheel, as a user installs it.
-RUN PROCESSOR_BUILD_NATIVE=$(uname -m) python -m hatchling build --target wheel --directory dist \
+RUN BUILD_NATIVE=$(uname -m) python -m hatchling build --target wheel --directory dist \
  && pip --python /opt/processor/bin/python install --no-deps dist/processor-*.whl \
  && /opt/processor/bin/processor --help >/dev/null \
  && /opt/processor/bin/python -c "import processor._native"

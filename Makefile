@@ -85,7 +85,7 @@ wheel: $(VENV)/.dev  ## wheels for Linux on x86_64 and aarch64, and one for any 
 	$(BIN)/pip install --quiet --editable '.[wheel]'
 	rm -rf dist
 	for kind in x86_64 aarch64 off; do \
-		PROCESSOR_BUILD_NATIVE=$$kind $(BIN)/python -m hatchling build --target wheel --directory dist || exit 1; \
+		BUILD_NATIVE=$$kind $(BIN)/python -m hatchling build --target wheel --directory dist || exit 1; \
 	done
 
 clean:  ## remove what make has set up here

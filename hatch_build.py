@@ -24,7 +24,7 @@ TIMEOUT_S = 600.0  # ziglang builds its own runtime first, which takes two minut
 
 
 class NativeBuildHook(BuildHookInterface[BuilderConfig]):
-    """Called by hatchling. `PROCESSOR_BUILD_NATIVE`: off builds without it; x86_64 and aarch64 are for Linux there,
+    """Called by hatchling. `BUILD_NATIVE`: off builds without it; x86_64 and aarch64 are for Linux there,
     with a C library from 2014 on, by ziglang from any machine, and then a failure ends the build."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -33,9 +33,9 @@ class NativeBuildHook(BuildHookInterface[BuilderConfig]):
         if self.target_name == "sdist":
             build_data["force_include"][str(write_c(root))] = "processor/_native.c"
             return
-        chosen = os.environ.get("PROCESSOR_BUILD_NATIVE")
+        chosen = os.environ.get("BUILD_NATIVE")
         if chosen == "off":
-            self.app.display_warning("built without its native part: PROCESSOR_BUILD_NATIVE is off")
+            self.app.display_warning("built without its native part: BUILD_NATIVE is off")
             return
         if chosen is not None:
             self._build_for(root, chosen, build_data)
@@ -55,7 +55,7 @@ class NativeBuildHook(BuildHookInterface[BuilderConfig]):
     def _build_for(self, root: Path, architecture: str, build_data: dict[str, Any]) -> None:
         """A wheel for an architecture of Linux."""
         if architecture not in ARCHITECTURES:
-            raise BuildError(f"PROCESSOR_BUILD_NATIVE is {architecture!r}: off, {' or '.join(ARCHITECTURES)}")
+            raise BuildError(f"BUILD_NATIVE is {architecture!r}: off, {' or '.join(ARCHITECTURES)}")
         python = f"{sys.version_info.major}{sys.version_info.minor}"
         library = root / "build" / f"_native.cpython-{python}-{architecture}-linux-gnu.so"
         compiler = (sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-gnu.{GLIBC}")

@@ -76,7 +76,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return OneByOne(config, log)
 
 
-@pytest.fixture(scope="session", params=EXECUTORS)
+@pytest.fixture(scope="module", params=EXECUTORS)
 def executor(request: pytest.FixtureRequest) -> Iterator[None]:
     """The test runs by each executor of plans."""
     with use_executor(request.param):

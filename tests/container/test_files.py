@@ -109,7 +109,7 @@ def test_imported_packages_are_declared(folder: str, extras: list[str]) -> None:
     distributions = packages_distributions()
     modules = set((ROOT / folder).rglob("*.py")) - {WITH_OTHER_PACKAGES}
     packages = set[str]().union(*map(imported_packages, modules))
-    foreign = packages - sys.stdlib_module_names - {"processor", "tests"}
+    foreign = packages - sys.stdlib_module_names - {"processor", "tests", "hatch_build"}
     declared = PROJECT["dependencies"] + [name for extra in extras for name in PROJECT["optional-dependencies"][extra]]
     ours = set(map(normalized_name, declared))
 
