@@ -95,7 +95,8 @@ def run_compiler(
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
         raise BuildError(f"this Python has no headers: {header} is missing (on Debian: python3-dev)")
-    options = ["-O3", "-shared", "-fPIC", "-fwrapv", f'-DPROCESSOR_VERSION="{version}"', f"-I{header.parent}"]
+    includes = [f"-I{header.parent}", "-idirafter", str(header.parent.parent)]  # Debian's pyconfig.h lies beside
+    options = ["-O3", "-shared", "-fPIC", "-fwrapv", f'-DPROCESSOR_VERSION="{version}"', *includes]
     _run([*compiler, *options, *more_options, "-o", str(library), str(source)])
 
 
