@@ -19,7 +19,7 @@ COPY processor processor
 RUN BUILD_NATIVE=$(uname -m) python -m hatchling build --target wheel --directory dist \
  && pip --python /opt/processor/bin/python install --no-deps dist/processor-*.whl \
  && /opt/processor/bin/processor --help >/dev/null \
- && /opt/processor/bin/python -c "import processor._native"
+ && /opt/processor/bin/python -P -c "import processor._native"
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="processor" \
