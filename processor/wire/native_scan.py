@@ -2,17 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from processor.native import NativePart
-from processor.wire.avro_binary import Cursor, Read
-from processor.wire.errors import ContentError
+from processor.wire.avro_binary import Read
 from processor.wire.scan_expressions import max_decimal_bytes
-from processor.wire.scan_program import Choice, Entries, Form, Group, Items, Kept, Leaf, Node, ScanProgram, Whole
+from processor.wire.scan_program import (
+    Choice,
+    Entries,
+    Form,
+    Group,
+    Items,
+    Kept,
+    Leaf,
+    Node,
+    ScanProgram,
+    Whole,
+    end_of,
+)
 from processor.wire.slot_values import Scan
 
 _NO_SLOT: Final = -1
-_REFUSED: Final = -1
 
 
 class _Operation(NamedTuple):
@@ -100,19 +111,5 @@ class _Assembler:
         return slot
 
     def _reader(self, read: Read) -> int:
-        self.readers.append(_reads_past(read))
+        self.readers.append(partial(end_of, read))
         return len(self.readers) - 1
-
-
-def _reads_past(read: Read) -> Callable[[bytes, int], int]:
-    """What gives the index behind a value that the reference reads; -1: it is invalid."""
-
-    def read_past(data: bytes, at: int) -> int:
-        cursor = Cursor(data, at)
-        try:
-            read(cursor)
-        except ContentError:
-            return _REFUSED
-        return cursor.at
-
-    return read_past

@@ -10,7 +10,6 @@ from functools import cache
 from operator import itemgetter, methodcaller
 from typing import Any, Final
 
-from processor.wire.avro_binary import Cursor
 from processor.wire.errors import ContentError
 from processor.wire.scalars import check_card_token
 from processor.wire.scan_expressions import (
@@ -24,13 +23,23 @@ from processor.wire.scan_expressions import (
     is_expression,
     items_expression,
 )
-from processor.wire.scan_program import Choice, Entries, Group, Items, Kept, Node, ScanProgram, Whole
+from processor.wire.scan_program import (
+    REFUSED,
+    Choice,
+    Entries,
+    Group,
+    Items,
+    Kept,
+    Node,
+    ScanProgram,
+    Whole,
+    end_of,
+)
 from processor.wire.slot_values import Scan, Slots, text_of_slot
 
 _Step = Callable[[bytes, int, list[Any]], int]
 """Adds slots, and gives the index behind what it has read; -1: refused."""
 
-_REFUSED: Final = -1
 _TEXTS_IN_TURN: Final = tuple(Texts)  # to go through an enum takes longer than a match
 _MAX_JOINED_ENTRIES: Final = 8  # of a map, by one expression: each number of entries has its own, which grows with it
 
@@ -64,7 +73,7 @@ def _steps(node: Node) -> _Step:
         for step in steps:
             at = step(data, at, found)
             if at < 0:
-                return _REFUSED
+                return REFUSED
         return at
 
     return run
@@ -141,9 +150,9 @@ def _match_step(how: Expression, are_utf8: Callable[[Iterable[bytes | None]], bo
     def step(data: bytes, at: int, found: list[Any]) -> int:
         matched = match_at(data, at)
         if matched is None or (has_texts and not are_utf8(texts_of(matched))):
-            return _REFUSED
+            return REFUSED
         if has_tokens and not _are_tokens(tokens_of(matched)):
-            return _REFUSED
+            return REFUSED
         found += kept_of(matched)
         return matched.end()
 
@@ -172,7 +181,7 @@ def _choice_step(choice: Choice) -> _Step:
         if branch == value_byte:
             return run(data, at + 1, found)
         if branch != null_byte or not choice.accepts_null:
-            return _REFUSED
+            return REFUSED
         found += missing
         return at + 1
 
@@ -180,7 +189,7 @@ def _choice_step(choice: Choice) -> _Step:
 
 
 def _value_step(
-    node: Items | Entries | Whole, find_end: Callable[[bytes, int], int] = lambda _data, _at: _REFUSED
+    node: Items | Entries | Whole, find_end: Callable[[bytes, int], int] = lambda _data, _at: REFUSED
 ) -> _Step:
     """A value up to the end that `find_end` gives; where that refuses it, up to where `node.read` has read it."""
     read, is_kept = node.read, node.slot is not None
@@ -188,7 +197,7 @@ def _value_step(
     def step(data: bytes, at: int, found: list[Any]) -> int:
         end = find_end(data, at)
         if end < 0:
-            end = _read_past(read, data, at)
+            end = end_of(read, data, at)
         if is_kept:
             found.append(data[at:end])
         return end
@@ -208,12 +217,12 @@ def _items_step(items: Items) -> _Step:
         if data[at : at + 1] == b"\x00":
             return at + 1
         if at >= len(data) or data[at] & 0x81:  # a count of one byte, which is not negative
-            return _REFUSED
+            return REFUSED
         for texts in _TEXTS_IN_TURN:
             matched = match_of(data[at] >> 1, texts)(data, at + 1)
             if matched is not None:
                 return matched.end()
-        return _REFUSED
+        return REFUSED
 
     return _value_step(items, find_end)
 
@@ -241,7 +250,7 @@ def _entries_step(entries: Entries) -> _Step:
         if matched is None:
             return _end_of_entries(data, at, match_entry())
         keys = matched.groups()
-        return matched.end() if len(set(keys)) == count and _are_short_utf8(keys) else _REFUSED
+        return matched.end() if len(set(keys)) == count and _are_short_utf8(keys) else REFUSED
 
     return _value_step(entries, find_end)
 
@@ -249,7 +258,7 @@ def _entries_step(entries: Entries) -> _Step:
 def _end_of_entries(data: bytes, at: int, match_entry: Callable[[bytes, int], re.Match[bytes] | None]) -> int:
     """The index behind a map that is one block, entry by entry; -1: refused."""
     if at >= len(data) or data[at] & 0x81:
-        return _REFUSED
+        return REFUSED
     count, at = data[at] >> 1, at + 1
     if count == 0:
         return at
@@ -257,13 +266,13 @@ def _end_of_entries(data: bytes, at: int, match_entry: Callable[[bytes, int], re
     for _ in range(count):
         matched = match_entry(data, at)
         if matched is None:
-            return _REFUSED
+            return REFUSED
         key, *values = matched.groups()
         keys.append(key)
         texts += values
         at = matched.end()
     if data[at : at + 1] != b"\x00" or len(set(keys)) < count or not _are_utf8([*keys, *texts]):
-        return _REFUSED
+        return REFUSED
     return at + 1
 
 
@@ -279,16 +288,6 @@ def _kept_step(kept: Kept) -> _Step:
         return end
 
     return step
-
-
-def _read_past(read: Callable[[Cursor], Any], data: bytes, at: int) -> int:
-    """The index behind a value that the reference reads; -1: it is invalid."""
-    cursor = Cursor(data, at)
-    try:
-        read(cursor)
-    except ContentError:
-        return _REFUSED
-    return cursor.at
 
 
 def _slot_count(node: Node) -> int:

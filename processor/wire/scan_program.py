@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from processor.wire.avro_binary import Read
+from processor.wire.avro_binary import Cursor, Read
 from processor.wire.avro_reader import branch_for, map_field_names, resolve, short_name
 from processor.wire.avro_skip import Plans, skipper
 from processor.wire.errors import ContentError
@@ -36,6 +36,9 @@ MAX_SYMBOLS: Final = 8_192  # of an enum: their indexes have two bytes at most
 MAX_ALTERNATIVES: Final = 100_000
 """In one program: the lengths that each text may have, and the symbols of each enum. An expression of so many takes
 about two seconds and 100 MB to make; a short schema may have one enum of many symbols in many fields."""
+
+REFUSED: Final = -1
+"""Instead of the index behind what was read."""
 
 Path = tuple[str, ...]
 """Names of the reader's fields, from the record inwards."""
@@ -390,6 +393,16 @@ class _Planner:
                 yield Choice(next(i for i, b in enumerate(writer.branches) if is_null(b)), True, Group(nodes))
             case _:
                 yield Whole(skipper(writer, self.plans), None)
+
+
+def end_of(read: Read, data: bytes, at: int) -> int:
+    """The index behind a value that the reference reads; REFUSED: it is invalid."""
+    cursor = Cursor(data, at)
+    try:
+        read(cursor)
+    except ContentError:
+        return REFUSED
+    return cursor.at
 
 
 def _is_resolved(writer: Type, reader: Type, plans: Plans) -> bool:
