@@ -194,9 +194,10 @@ class Round:
         return Example(case, kind, fields if kind == VALID else None)
 
     def _draw_event(self, rng: random.Random) -> tuple[Event, Fields]:
-        """An event, and its fields of which some are an extreme one's."""
+        """An event, and its fields of which some are an extreme one's, where its family has one in this round: events
+        that are extreme may all be invalid."""
         event = rng.choice(self._valid)
-        other = rng.choice(self._extreme[event.family])
+        other = rng.choice(self._extreme[event.family] or [event])
         if rng.random() < _EXTREME_SHARE:
             event = other
         return event, crossed(event.fields, other.fields, rng, share=rng.choice(_SHARES))

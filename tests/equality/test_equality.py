@@ -74,6 +74,15 @@ def test_differences_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.process
+def test_a_round_without_extreme_events() -> None:
+    """Seen once in a hundred rounds: all that were drawn of a family are invalid."""
+    round_ = Round(sources(), SEED, 0, ())
+    round_._extreme = {family: [] for family in round_._extreme}
+
+    assert {round_.example(number).kind for number in range(40)} <= {*KINDS}
+
+
+@pytest.mark.process
 def test_records_are_reproducible() -> None:
     """A number gives the same record in any order, and others with other seeds."""
     numbers = (3, 17, 150)
