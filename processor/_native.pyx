@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=False
-"""Runs the programs of plans in C: of scans over a record's bytes, and of texts over what a scan has found.
+"""Runs the programs of plans in C: of scans over a record's bytes, of texts over what a scan has found, and of outputs.
 
-It decides nothing: programs are made by `wire/native_scan.py` and `mapping/native_text.py`, and what is refused here is
-mapped by the reference. Each length is held against the bytes that are left before anything is read.
+It decides nothing: programs are made by `wire/native_scan.py`, `mapping/native_text.py` and `native_outputs.py`, and
+what is refused here is mapped by the reference. Each length is held against the bytes that are left before anything is read.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -203,7 +203,8 @@ cdef class NativeScan:
     cdef bint run(self, int first, int behind, Cursor* cursor, bytes data) except? False:
         """Whether the operations from `first` on accept what comes."""
         cdef int index = first
-        cdef int branch, inner, step
+        cdef int branch, inner
+        cdef bint is_scanned
         cdef ScanOp* op
         cdef Bytes start
         while index < behind:
@@ -232,14 +233,12 @@ cdef class NativeScan:
             if op.code < CHOICE:
                 if not scan_leaf(op, cursor, self.tables):
                     return False
-            elif op.code == ITEMS:  # a: reader, b: operations of an item
-                if not self.scan_items(index, index + op.b, cursor, data):
-                    cursor.at = start
-                    if not self.read_past(op.a, cursor, data):
-                        return False
-                index += op.b
-            elif op.code == ENTRIES:  # a: reader, b: operations of all branches
-                if not self.scan_entries(index, index + op.b, cursor, data):
+            elif op.code == ITEMS or op.code == ENTRIES:  # a: reader, b: operations of an item, or of all branches
+                if op.code == ITEMS:
+                    is_scanned = self.scan_items(index, index + op.b, cursor, data)
+                else:
+                    is_scanned = self.scan_entries(index, index + op.b, cursor, data)
+                if not is_scanned:
                     cursor.at = start
                     if not self.read_past(op.a, cursor, data):
                         return False
@@ -256,30 +255,28 @@ cdef class NativeScan:
 
     cdef bint scan_items(self, int first, int behind, Cursor* cursor, bytes data) except? False:
         """An array of one block."""
-        cdef int64_t count
-        if not scan_count(cursor, &count):
+        cdef int count
+        if not scan_length(cursor, &count):  # no item has no bytes
             return False
         if count == 0:
             return True
-        while count > 0:
+        for _ in range(count):
             if not self.run(first, behind, cursor, data):
                 return False
-            count -= 1
         return scan_end(cursor)
 
     cdef bint scan_entries(self, int first, int behind, Cursor* cursor, bytes data) except? False:
         """A map of one block whose keys differ, and whose values are a union: a BRANCH before each one's operations."""
-        cdef int64_t count
-        cdef int index, branch, entry, other
+        cdef int count, index, branch, entry, other
         cdef Bytes[MAX_KEYS] keys
         cdef Bytes start
-        if not scan_count(cursor, &count):
+        if not scan_length(cursor, &count):
             return False
         if count == 0:
             return True
         if count > MAX_KEYS:
             return False
-        for entry in range(<int>count):
+        for entry in range(count):
             start = cursor.at
             if not scan_text(cursor):
                 return False
@@ -311,8 +308,7 @@ cdef class NativeScan:
 cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
     cdef Bytes at = cursor.at
     cdef Py_ssize_t left = cursor.end - at
-    cdef Py_ssize_t size
-    cdef int index
+    cdef int size, index
     if left <= 0:
         return op.code == FIXED and op.a == 0
     if op.code == TEXT:
@@ -361,7 +357,7 @@ cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
         size = at[0] >> 1
         if at[0] & 0x81 or not 1 <= size <= 63 or size >= left:
             return False
-        for index in range(1, <int>size + 1):
+        for index in range(1, size + 1):
             if not (c"a" <= at[index] <= c"z" or c"0" <= at[index] <= c"9" or (at[index] == c"-" and index > 1)):
                 return False
         cursor.at = at + 1 + size
@@ -385,26 +381,32 @@ cdef inline bint is_hex(uint8_t byte) noexcept:
     return c"0" <= byte <= c"9" or c"a" <= byte <= c"f"
 
 
-cdef bint scan_length(Cursor* cursor, Py_ssize_t* size) noexcept:
-    """A length of one or two bytes, no more of them than it needs, and no more than the bytes that are left."""
+cdef inline int short_number(Bytes at) noexcept:
+    """Of one byte or two, not negative."""
+    return at[0] >> 1 if at[0] < 0x80 else ((at[0] & 0x7F) | <int>at[1] << 7) >> 1
+
+
+cdef bint scan_index(Cursor* cursor, int* index) noexcept:
+    """Of a symbol or branch: one or two bytes, no more than it needs."""
     cdef Bytes at = cursor.at
     cdef Py_ssize_t left = cursor.end - at
     if left < 1 or at[0] & 1:
         return False
-    if at[0] < 0x80:
-        size[0] = at[0] >> 1
-        cursor.at = at + 1
-    else:
-        if left < 2 or not 1 <= at[1] <= 0x7F:
-            return False
-        size[0] = ((at[0] & 0x7F) | <int>at[1] << 7) >> 1
-        cursor.at = at + 2
-    return size[0] <= cursor.end - cursor.at
+    if at[0] >= 0x80 and (left < 2 or not 1 <= at[1] <= 0x7F):
+        return False
+    index[0] = short_number(at)
+    cursor.at = content_of(at)
+    return True
+
+
+cdef bint scan_length(Cursor* cursor, int* length) noexcept:
+    """How many bytes, items or entries follow: one or two bytes, and no more than the bytes that are left."""
+    return scan_index(cursor, length) and length[0] <= cursor.end - cursor.at
 
 
 cdef bint scan_text(Cursor* cursor) noexcept:
     """UTF-8 with its length in front."""
-    cdef Py_ssize_t size
+    cdef int size
     if not scan_length(cursor, &size):
         return False
     if not is_utf8(cursor.at, cursor.at + size):
@@ -420,10 +422,8 @@ cdef inline Bytes content_of(Bytes text) noexcept:
 
 cdef bint is_same_text(Bytes one, Bytes other) noexcept:
     """Of two texts with their lengths in front."""
-    cdef Py_ssize_t size = (one[0] & 0x7F) >> 1 if one[0] < 0x80 else ((one[0] & 0x7F) | <int>one[1] << 7) >> 1
-    if one[0] != other[0] or (one[0] >= 0x80 and one[1] != other[1]):
-        return False
-    return memcmp(content_of(one), content_of(other), size) == 0
+    cdef int size = short_number(one)
+    return short_number(other) == size and memcmp(content_of(one), content_of(other), size) == 0
 
 
 cdef bint scan_number(Cursor* cursor, int most_bytes, uint8_t most_in_last) noexcept:
@@ -455,32 +455,6 @@ cdef bint scan_date(Cursor* cursor) noexcept:
         cursor.at = at + 3
         return True
     return False
-
-
-cdef bint scan_index(Cursor* cursor, int* index) noexcept:
-    """Of a symbol or branch: one or two bytes, no more than it needs."""
-    cdef Bytes at = cursor.at
-    cdef Py_ssize_t left = cursor.end - at
-    if left < 1 or at[0] & 1:
-        return False
-    if at[0] < 0x80:
-        index[0] = at[0] >> 1
-        cursor.at = at + 1
-        return True
-    if left < 2 or not 1 <= at[1] <= 0x7F:
-        return False
-    index[0] = ((at[0] & 0x7F) | <int>at[1] << 7) >> 1
-    cursor.at = at + 2
-    return True
-
-
-cdef bint scan_count(Cursor* cursor, int64_t* count) noexcept:
-    """How many items a block has: one byte or two. None has fewer bytes than items."""
-    cdef int found
-    if not scan_index(cursor, &found) or found > cursor.end - cursor.at:
-        return False
-    count[0] = found
-    return True
 
 
 cdef inline bint scan_end(Cursor* cursor) noexcept:
@@ -546,7 +520,16 @@ cdef bint is_card_number(Bytes at, Bytes end) noexcept:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A text that grows
+# Texts, and one that grows
+
+cdef struct Text:
+    Bytes data  # NULL: none
+    Py_ssize_t size
+
+
+cdef inline Text text_of(bytes value):
+    return Text(NULL, 0) if value is None else Text(<Bytes>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+
 
 cdef struct Buffer:
     uint8_t* data
@@ -789,6 +772,11 @@ cdef int write_amount(uint8_t* text, Bytes at, Bytes end, int scale, int least_d
     return size
 
 
+cdef inline void two_digits(uint8_t* text, int64_t number) noexcept:
+    text[0] = c"0" + <uint8_t>(number // 10)
+    text[1] = c"0" + <uint8_t>(number % 10)
+
+
 cdef int write_day(uint8_t* text, int64_t days) noexcept:
     """Write days since 1970, within the years 1 to 9999, as ten characters; how many bytes. By the days of 400 years,
     which repeat, counted from a 1st of March: https://howardhinnant.github.io/date_algorithms.html"""
@@ -803,16 +791,12 @@ cdef int write_day(uint8_t* text, int64_t days) noexcept:
     month += 3 if month < 10 else -9
     if month <= 2:
         year += 1
-    text[0] = c"0" + <uint8_t>(year // 1000)
-    text[1] = c"0" + <uint8_t>(year // 100 % 10)
-    text[2] = c"0" + <uint8_t>(year // 10 % 10)
-    text[3] = c"0" + <uint8_t>(year % 10)
+    two_digits(text, year // 100)
+    two_digits(text + 2, year % 100)
     text[4] = c"-"
-    text[5] = c"0" + <uint8_t>(month // 10)
-    text[6] = c"0" + <uint8_t>(month % 10)
+    two_digits(text + 5, month)
     text[7] = c"-"
-    text[8] = c"0" + <uint8_t>(day // 10)
-    text[9] = c"0" + <uint8_t>(day % 10)
+    two_digits(text + 8, day)
     return 10
 
 
@@ -844,10 +828,8 @@ cdef struct TextOp:
     int32_t code_count
     int32_t[MAX_CODES] code_slots
     Py_ssize_t limit  # of characters, before a text is escaped
-    Bytes missing  # NULL: refused
-    Py_ssize_t missing_size
-    Bytes behind  # the constant behind it
-    Py_ssize_t behind_size
+    Text missing  # none: refused
+    Text behind  # the constant behind it
 
 
 cdef struct Currency:
@@ -902,11 +884,7 @@ cdef class NativeText:
             for code_slot in operation.code_slots:
                 op.code_slots[op.code_count] = code_slot
                 op.code_count += 1
-            if operation.missing is not None:
-                op.missing = <Bytes>PyBytes_AS_STRING(<bytes?>operation.missing)
-                op.missing_size = len(operation.missing)
-            op.behind = <Bytes>PyBytes_AS_STRING(<bytes?>operation.behind)
-            op.behind_size = len(operation.behind)
+            op.missing, op.behind = text_of(operation.missing), text_of(operation.behind)
             self.symbols.append(operation.symbols)
             self.writers.append(operation.writer)
 
@@ -923,28 +901,26 @@ cdef class NativeText:
         self.is_running = True
         try:
             self.buffer.size = 0
-            if not self.write(slots, &self.buffer):
+            if not self.write(slots):
                 return None
             return PyUnicode_DecodeUTF8(<const char*>self.buffer.data, self.buffer.size, NULL)
         finally:
             self.is_running = False
 
-    cdef bint write(self, Slots slots, Buffer* buffer) except? False:
-        """Add the text; False: refused."""
+    cdef bint write(self, Slots slots) except? False:
+        """Put the text into the buffer, which is empty; False: refused."""
+        cdef Buffer* buffer = &self.buffer
         cdef int index
         cdef TextOp* op
-        cdef Py_ssize_t start = buffer.size
         add(buffer, PyBytes_AS_STRING(self.before), PyBytes_GET_SIZE(self.before))
         for index in range(self.op_count):
             op = &self.ops[index]
             if not self.write_value(op, index, slots, buffer):
                 return False
-            add(buffer, op.behind, op.behind_size)
-            if buffer.size - start > 4 * self.limit:
+            add(buffer, op.behind.data, op.behind.size)
+            if buffer.size > 4 * self.limit:
                 return False
-        if buffer.size - start <= self.limit:
-            return True
-        return count_characters(buffer.data + start, buffer.data + buffer.size) <= self.limit
+        return buffer.size <= self.limit or count_characters(buffer.data, buffer.data + buffer.size) <= self.limit
 
     cdef bint write_value(self, TextOp* op, int index, Slots slots, Buffer* buffer) except? False:
         cdef Bytes base, at, end
@@ -956,7 +932,7 @@ cdef class NativeText:
             return self.write_by_python(index, slots, buffer)
         span = &slots.spans[op.slot]
         if span.start < 0:
-            return op.missing != NULL and add(buffer, op.missing, op.missing_size)
+            return op.missing.data != NULL and add(buffer, op.missing.data, op.missing.size)
         base = <Bytes>PyBytes_AS_STRING(slots.data)
         at = base + span.start
         end = base + span.end
@@ -1062,11 +1038,6 @@ OUTPUT_ENCODINGS = {
     "json time": AS_JSON_TIME,
 }
 """How -> its code."""
-
-
-cdef struct Text:
-    Bytes data  # NULL: none
-    Py_ssize_t size
 
 
 cdef struct Hole:
@@ -1220,10 +1191,6 @@ cdef class NativeOutputs:
         return PyBytes_FromStringAndSize(<char*>buffer.data + skipped, buffer.size - skipped)
 
 
-cdef inline Text text_of(bytes value):
-    return Text(NULL, 0) if value is None else Text(<Bytes>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
-
-
 cdef Text utf8_of(str value) except *:
     cdef Text text = Text(NULL, 0)
     if value is not None:
@@ -1317,8 +1284,3 @@ cdef int write_time(uint8_t* text, int64_t millis) noexcept:
     two_digits(text + 21, rest % 100)
     text[23] = c"Z"
     return 24
-
-
-cdef inline void two_digits(uint8_t* text, int64_t number) noexcept:
-    text[0] = c"0" + <uint8_t>(number // 10)
-    text[1] = c"0" + <uint8_t>(number % 10)
