@@ -6,6 +6,7 @@ A plan gives exactly what the reference gives (`map.py`), or nothing: then the r
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -24,7 +25,7 @@ from processor.mapping.native_outputs import WriteOutputs, native_outputs
 from processor.mapping.notification_plan import NotificationPlan
 from processor.mapping.outputs import REPAYMENT_KEYS
 from processor.mapping.plan_values import Path, PlanValues, Slots
-from processor.mapping.planned_outputs import MessageVariant, message_plan, status_plan, stream_event_plan
+from processor.mapping.planned_outputs import SAME_HOLES, MessageVariant, message_plan, status_plan, stream_event_plan
 from processor.mapping.recipient import KeyField
 from processor.mapping.scanned_event import ScannedEvent
 from processor.wire.encode import HEADERS
@@ -35,6 +36,8 @@ Holes = tuple[Any, ...]
 """What stands in the outputs of one event and template, encoded, in the order of _PATHS; None for what it lacks."""
 
 _WriteOutput = Callable[[Holes], bytes]
+_WriteValues = Callable[[bytes, PlannedDraft, ScannedEvent, "_SharedHoles"], Sequence[bytes]]
+"""Gives message, status and stream event, if there is one, of a draft with its key in UTF-8."""
 _Fill = Callable[[bytes | None], bytes]
 _Variant = tuple[KeyField | None, str | None, FailureReason | None]
 
@@ -42,19 +45,11 @@ _Variant = tuple[KeyField | None, str | None, FailureReason | None]
 _OWN: Final = ("body", "encodedKey", "destination", "failureCause", "subject", "lookupMissing", "clientKey")
 _SHARED: Final = ("at", "eventId", "source.topic", "source.partition", "source.offset", "correlationId")
 _PATHS: Final = (*_OWN, *_SHARED, "loanAccountKey", "repaymentKey")
-_SAME: Final = {  # path -> the one by which it is filled: they are never there both, or always equal
-    "groupKey": "clientKey",
-    "userKey": "clientKey",
-    "creationDate": "at",
-    "sendDate": "at",
-    "depositAccountKey": "loanAccountKey",
-}
 _INDEXES: Final = {path: index for index, path in enumerate(_PATHS)}
-SLOT_PATHS: Final[Mapping[str, Path]] = {  # path of a hole that is a text of the event -> where it is there
+_EVENT_PATHS: Final[Mapping[str, Path]] = {  # path of a hole that is a text of the event -> where it is there
     "eventId": ("eventId",),
     "correlationId": ("correlationId",),
     "loanAccountKey": ("account", "encodedKey"),
-    "depositAccountKey": ("account", "encodedKey"),
 }
 _FILLED: Final = frozenset(("correlationId", "repaymentKey"))
 """Nullable ones that are filled once an event, for all of its templates; the others are filled for each output."""
@@ -122,9 +117,9 @@ class _SharedHoles:
     def __init__(self, event: EventName, values: EventValues, context: MappingContext) -> None:
         self._event, self._context = event, context
         self._encoders = ENCODERS[context.encode.output_format]
-        self._read_id = values.utf8(("eventId",))
-        self._read_correlation = values.utf8(("correlationId",))
-        self._read_account = values.utf8(("account", "encodedKey"))
+        self._read_id = values.utf8(_EVENT_PATHS["eventId"])
+        self._read_correlation = values.utf8(_EVENT_PATHS["correlationId"])
+        self._read_account = values.utf8(_EVENT_PATHS["loanAccountKey"])
         self._read_repayment = values.utf8(REPAYMENT_KEYS[event]) if event in REPAYMENT_KEYS else None
         self._places: dict[int, tuple[bytes, bytes]] = {}  # partition -> topic and partition
         self._fills: tuple[_Fill, _Fill | None] | None = None
@@ -189,8 +184,7 @@ class _TemplatePlan:
         )
         self._read_kind = values.value(("account", "kind"))
         self._values = values
-        self._writers: dict[_Variant, tuple[_WriteOutput, _WriteOutput]] = {}  # of message and status
-        self._native_writers: dict[_Variant, WriteOutputs | None] = {}  # of these and the stream event
+        self._writers: dict[_Variant, _WriteValues] = {}
         self._encoders = ENCODERS[context.encode.output_format]
         self._none_missing = self._encoders.array([])
         self._messages, self._status = context.output_topics.messages, context.output_topics.status
@@ -209,12 +203,7 @@ class _TemplatePlan:
     ) -> TemplateResult | None:
         """The message of a draft, and its records; None: refused, one of them does not fit."""
         key, partition, missing = draft.key.encode(), source.record.position.partition, draft.missing
-        write = None if self._values.native is None else self._native_writer_of(draft, source)
-        values = (
-            self._write_values(draft, source, shared)
-            if write is None
-            else self._write_natively(write, draft, source, shared)
-        )
+        values = self._writer_of(draft, source)(key, draft, source, shared)
         to_message, to_status = propagated + self._added_to_message, propagated + self._added
         message = OutRecord(self._messages.name, partition, key, values[0], to_message)
         status = OutRecord(self._status.name, partition, key, values[1], to_status)
@@ -237,13 +226,13 @@ class _TemplatePlan:
         return TemplateResult(planned=planned, outputs=outputs, missing=missing)
 
     def _write_natively(
-        self, write: WriteOutputs, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles"
+        self, write: WriteOutputs, key: bytes, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles"
     ) -> Sequence[bytes]:
         """Message, status and stream event by C."""
         missing, position = draft.missing, source.record.position
         return write(
             source.slots,
-            draft.key.encode(),
+            key,
             draft.body,
             draft.subject,
             draft.destination,
@@ -260,11 +249,18 @@ class _TemplatePlan:
     def _encode_missing(self, missing: Sequence[str]) -> bytes:
         return self._encoders.array([self._encoders.text(part.encode()) for part in missing])
 
-    def _write_values(self, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles") -> Sequence[bytes]:
+    def _write_holes(
+        self,
+        write_message: _WriteOutput,
+        write_status: _WriteOutput,
+        key: bytes,
+        draft: PlannedDraft,
+        source: ScannedEvent,
+        shared: "_SharedHoles",
+    ) -> Sequence[bytes]:
         """Message, status and stream event."""
-        write_message, write_status = self._writers_of(draft, source)
         encoders, missing = self._encoders, draft.missing
-        key, body, text_or_null = draft.key.encode(), draft.body.encode(), encoders.text_or_null
+        body, text_or_null = draft.body.encode(), encoders.text_or_null
         holes: Holes = (
             encoders.text(body),
             key,
@@ -278,29 +274,27 @@ class _TemplatePlan:
         values = write_message(holes), write_status(holes)
         return values if self._stream is None else (*values, self._stream.write(draft.key, body, source))
 
-    def _writers_of(self, draft: PlannedDraft, source: ScannedEvent) -> tuple[_WriteOutput, _WriteOutput]:
-        """Of message and status, with the fields that this one has."""
+    def _writer_of(self, draft: PlannedDraft, source: ScannedEvent) -> _WriteValues:
+        """For outputs with the fields that this one has."""
         variant = draft.key_field, self._read_kind(source.slots), draft.failure_reason
-        writers = self._writers.get(variant)
-        if writers is None:
-            known = MessageVariant(key_field=variant[0], account_kind=variant[1], failure=variant[2])
-            args = self._template, self._event, self._context, known, self._context.encode.output_format
-            writers = self._writers[variant] = _write_holes(message_plan(*args)), _write_holes(status_plan(*args))
-        return writers
+        writer = self._writers.get(variant)
+        if writer is None:
+            writer = self._writers[variant] = self._make_writer(
+                MessageVariant(key_field=variant[0], account_kind=variant[1], failure=variant[2])
+            )
+        return writer
 
-    def _native_writer_of(self, draft: PlannedDraft, source: ScannedEvent) -> WriteOutputs | None:
-        """Of all outputs, with the fields that this one has; None: one of them is not the text of a slot."""
-        variant = draft.key_field, self._read_kind(source.slots), draft.failure_reason
-        if variant not in self._native_writers:
-            known = MessageVariant(key_field=variant[0], account_kind=variant[1], failure=variant[2])
-            args = self._template, self._event, self._context, known, self._context.encode.output_format
-            plans = [message_plan(*args), status_plan(*args)]
-            if self._stream is not None:
-                plans.append(self._stream.plan)
-            assert self._values.native is not None
-            paths = {**SLOT_PATHS, "repaymentKey": REPAYMENT_KEYS.get(self._event, ())}
-            self._native_writers[variant] = native_outputs(plans, paths, self._values, self._values.native)
-        return self._native_writers[variant]
+    def _make_writer(self, variant: MessageVariant) -> _WriteValues:
+        """By C, where that runs plans and each text of the event that outputs have is that of a slot."""
+        args = self._template, self._event, self._context, variant, self._context.encode.output_format
+        message, status, native = message_plan(*args), status_plan(*args), self._values.native
+        if native is not None:
+            plans = (message, status) if self._stream is None else (message, status, self._stream.plan)
+            paths = {**_EVENT_PATHS, "repaymentKey": REPAYMENT_KEYS.get(self._event, ())}
+            write = native_outputs(plans, paths, self._values, native)
+            if write is not None:
+                return partial(self._write_natively, write)
+        return partial(self._write_holes, _write_holes(message), _write_holes(status))
 
     def discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
         """The Discarded `Message` of a draft that is suppressed."""
@@ -339,7 +333,7 @@ def _fits(output: OutRecord, topic: OutputTopic) -> bool:
 def _write_holes(plan: OutputPlan) -> _WriteOutput:
     """As `OutputPlan.filler`, from Holes instead of a dict, which would take longer to make for each message."""
     write = plan.writer()
-    indexes = [_INDEXES[_SAME.get(hole.path, hole.path)] for hole in plan.holes]
+    indexes = [_INDEXES[SAME_HOLES.get(hole.path, hole.path)] for hole in plan.holes]
     if all(hole.null is None or hole.path in _FILLED for hole in plan.holes):
         values_of = itemgetter(*indexes)  # there are always several
         return lambda values: write(values_of(values))

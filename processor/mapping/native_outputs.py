@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from processor.mapping.plan_values import Path
+from processor.mapping.plan_values import Path, PlanValues
+from processor.mapping.planned_outputs import SAME_HOLES
 from processor.native import NativePart
 from processor.wire.output_plan import Hole, HoleKind, OutputPlan
-from processor.wire.scan_program import Leaf
 from processor.wire.slot_values import TEXT_FORMS
 from processor.wire.wire_format import WireFormat
 
@@ -20,11 +20,7 @@ SOURCES: Final = {  # path of a hole -> what fills it; all others are texts of s
     "subject": "subject",
     "lookupMissing": "missing",
     "clientKey": "recipient",
-    "groupKey": "recipient",
-    "userKey": "recipient",
     "at": "at",
-    "creationDate": "at",
-    "sendDate": "at",
     "metadata.occurred_at": "occurred",
     "source.topic": "topic",
     "source.partition": "partition",
@@ -43,12 +39,6 @@ WriteOutputs = Callable[..., list[bytes]]
 """As `NativeOutputs.write` in `_native.pyi`."""
 
 
-class Leaves(Protocol):
-    """Where a scan keeps values, as PlanValues has it."""
-
-    def leaf(self, path: Path) -> Leaf | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class NativeHole:
     """A hole, by the codes of the native part, and the constants around it. `null` is None where it is never null."""
@@ -63,7 +53,7 @@ class NativeHole:
 
 
 def native_outputs(
-    plans: Sequence[OutputPlan], slot_paths: Mapping[str, Path], leaves: Leaves, native: NativePart
+    plans: Sequence[OutputPlan], slot_paths: Mapping[str, Path], values: PlanValues, native: NativePart
 ) -> WriteOutputs | None:
     """What writes all of these outputs; `slot_paths` has the event's path for each hole that is a text of a slot. None:
     one of these is not the text of one slot."""
@@ -74,7 +64,7 @@ def native_outputs(
             if isinstance(piece, bytes):
                 constant = piece
                 continue
-            hole = _native_hole(piece, plan.wire_format, constant, slot_paths, leaves, native)
+            hole = _native_hole(piece, plan.wire_format, constant, slot_paths, values, native)
             if hole is None:
                 return None
             holes.append(hole)
@@ -88,12 +78,13 @@ def _native_hole(
     wire_format: WireFormat,
     constant: bytes,
     slot_paths: Mapping[str, Path],
-    leaves: Leaves,
+    values: PlanValues,
     native: NativePart,
 ) -> NativeHole | None:
-    source, slot = SOURCES.get(hole.path, "slot"), 0
+    path = SAME_HOLES.get(hole.path, hole.path)
+    source, slot = SOURCES.get(path, "slot"), 0
     if source == "slot":
-        leaf = leaves.leaf(slot_paths[hole.path])
+        leaf = values.leaf(slot_paths[path])
         if leaf is None or leaf.slot is None or leaf.form not in TEXT_FORMS:
             return None
         slot = leaf.slot

@@ -54,6 +54,13 @@ class MessageVariant:
 # ---------------------------------------------------------------------------------------------------------------------
 # The plans. Holes are in the order of the schema; those that a variant does not have are constant null.
 
+SAME_HOLES: Final = {  # path -> the one by which it is filled: they are never there both, or always equal
+    "groupKey": "clientKey",
+    "userKey": "clientKey",
+    "creationDate": "at",
+    "sendDate": "at",
+    "depositAccountKey": "loanAccountKey",
+}
 _SOURCE: Final = frozenset(("source.topic", "source.partition", "source.offset"))
 
 

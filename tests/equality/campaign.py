@@ -217,11 +217,11 @@ class Round:
         reference = self.reference(example)
         tally.counts[example.kind] += 1
         tally.counts[f"{example.kind}: {_label(reference)}"] += 1
-        is_ordinary_one = self.has_shipped_templates and is_ordinary(example.fields) and _is_whole(reference)
-        tally.counts["ordinary, by shipped templates"] += is_ordinary_one
+        must_be_accepted = self.has_shipped_templates and is_ordinary(example.fields) and _is_whole(reference)
+        tally.counts["ordinary, by shipped templates"] += must_be_accepted
         for executor in self.plans:
             is_accepted = self._check_executor(executor, example, reference, tally)
-            if is_ordinary_one and is_accepted is False:
+            if must_be_accepted and is_accepted is False:
                 text = f"{executor} refuses an ordinary record of the shipped templates"
                 tally.differences.append(Difference(number, text))
 
