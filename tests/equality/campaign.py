@@ -127,6 +127,9 @@ class Round:
         self._format = rng.choice(tuple(WireFormat))
         self._configuration = self._draw_configuration(schemas, templates, rng)
         self._environment = Environment(self._corpus, (self._configuration,), {}, schemas_of(self._corpus))
+        # One for all records: plans are of one context, and made anew for another.
+        context = self._configuration.contexts[self._format]
+        self._planned = {executor: replace(context, plans=plans) for executor, plans in self.plans.items()}
 
     def _draw_events(
         self, sources: Sources, schemas: Schemas, families: list[str], rng: random.Random
@@ -208,8 +211,7 @@ class Round:
 
     def planned(self, example: Example, executor: MappingPath) -> Outcome:
         """What an installation with plans gives."""
-        context = replace(self._configuration.contexts[self._format], plans=self.plans[executor])
-        return map_case(example.case, context, self._environment)
+        return map_case(example.case, self._planned[executor], self._environment)
 
     def check(self, number: int, tally: Tally) -> None:
         """Map a record by the reference and each executor, and count what came of it."""
