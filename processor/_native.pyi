@@ -3,12 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from processor.domain.event import Identity
+from processor.domain.outcome import PlannedMessages
+
 VERSION: str
 SCAN_OPERATIONS: Mapping[str, int]
 TEXT_OPERATIONS: Mapping[str, int]
 ESCAPES: Mapping[str, int]
 OUTPUT_SOURCES: Mapping[str, int]
 OUTPUT_ENCODINGS: Mapping[str, int]
+CHECKS: Mapping[str, int]
+
+def hex_digest_of(data: bytes) -> bytes: ...
 
 class Slots:
     def __len__(self) -> int: ...
@@ -39,7 +45,7 @@ class NativeOutputs:
     def __init__(self, programs: list[Any]) -> None: ...
     def write(
         self,
-        slots: Slots,
+        slots: Any,
         key: bytes,
         body: str,
         subject: str | None,
@@ -53,3 +59,24 @@ class NativeOutputs:
         partition: int,
         offset: int,
     ) -> list[bytes]: ...
+
+class NativeTemplate:
+    def __init__(self, spec: Any) -> None: ...
+
+class NativeEvent:
+    def __init__(self, templates: list[NativeTemplate], key_slots: tuple[int, ...], make_made: Any) -> None: ...
+
+class NativeEvents:
+    def __init__(self, scan: NativeScan, spec: Any) -> None: ...
+    def write(
+        self,
+        data: bytes,
+        at: int,
+        key: bytes,
+        topic: bytes,
+        partition: int,
+        offset: int,
+        time_ms: int,
+        propagated: tuple[tuple[str, bytes | None], ...],
+        outputs: list[Any],
+    ) -> tuple[Identity, PlannedMessages, int] | None: ...

@@ -185,20 +185,26 @@ cdef class NativeScan:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         if not 0 <= at <= size or size > 0x7FFFFFFF:
             return None
+        cdef Slots slots = self.new_slots()
+        return slots if self.fill(slots, data, at) else None
+
+    cdef Slots new_slots(self):
         cdef Slots slots = Slots.__new__(Slots)
         slots.spans = <Span*>PyMem_Calloc(self.slot_count + 1, sizeof(Span))
         if slots.spans == NULL:
             raise MemoryError
         slots.count = self.slot_count
-        slots.data = data
+        return slots
+
+    cdef bint fill(self, Slots slots, bytes data, Py_ssize_t at) except? False:
+        """Whether the record from `at` on, which lies within `data`, is accepted; then each slot is set."""
         cdef Cursor cursor
+        slots.data = data
         cursor.base = <Bytes>PyBytes_AS_STRING(data)
         cursor.at = cursor.base + at
-        cursor.end = cursor.base + size
+        cursor.end = cursor.base + PyBytes_GET_SIZE(data)
         cursor.spans = slots.spans
-        if not self.run(0, self.op_count, &cursor, data) or cursor.at != cursor.end:
-            return None
-        return slots
+        return self.run(0, self.op_count, &cursor, data) and cursor.at == cursor.end
 
     cdef bint run(self, int first, int behind, Cursor* cursor, bytes data) except? False:
         """Whether the operations from `first` on accept what comes."""
@@ -894,6 +900,16 @@ cdef class NativeText:
         PyMem_Free(self.buffer.data)
 
     def __call__(self, Slots slots not None):
+        return self.decoded() if self.write_into_buffer(slots) else None
+
+    cdef str decoded(self):
+        return PyUnicode_DecodeUTF8(<const char*>self.buffer.data, self.buffer.size, NULL)
+
+    cdef Py_ssize_t characters(self) noexcept:
+        return count_characters(self.buffer.data, self.buffer.data + self.buffer.size)
+
+    cdef bint write_into_buffer(self, Slots slots) except? False:
+        """Whether the text is in the buffer now; False: refused."""
         if slots.count < self.slot_count:
             raise IndexError("slots of another program")
         if self.is_running:
@@ -901,9 +917,7 @@ cdef class NativeText:
         self.is_running = True
         try:
             self.buffer.size = 0
-            if not self.write(slots):
-                return None
-            return PyUnicode_DecodeUTF8(<const char*>self.buffer.data, self.buffer.size, NULL)
+            return self.write(slots)
         finally:
             self.is_running = False
 
@@ -1149,10 +1163,7 @@ cdef class NativeOutputs:
         values.texts[OF_RECIPIENT] = utf8_of(recipient)
         values.topic = text_of(topic)
         values.at, values.occurred, values.partition, values.offset = at, occurred, partition, offset
-        outputs = []
-        for index in range(self.program_count):
-            outputs.append(self.write_output(index, slots, &values))
-        return outputs
+        return [self.write_output(index, slots, &values) for index in range(self.program_count)]
 
     cdef bytes write_output(self, int index, Slots slots, MessageValues* values):
         cdef Buffer* buffer = &self.buffer
@@ -1284,3 +1295,594 @@ cdef int write_time(uint8_t* text, int64_t millis) noexcept:
     two_digits(text + 21, rest % 100)
     text[23] = c"Z"
     return 24
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Whole events
+
+cdef extern from *:
+    """
+    // BLAKE2b (RFC 7693) without a key, of 16 bytes, as 32 hexadecimal digits: `domain/ids.py` has what it stands for.
+    static const uint64_t blake2b_iv[8] = {
+        0x6a09e667f3bcc908u, 0xbb67ae8584caa73bu, 0x3c6ef372fe94f82bu, 0xa54ff53a5f1d36f1u,
+        0x510e527fade682d1u, 0x9b05688c2b3e6c1fu, 0x1f83d9abfb41bd6bu, 0x5be0cd19137e2179u,
+    };
+    static const unsigned char blake2b_sigma[10][16] = {
+        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+        {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4}, {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
+        {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13}, {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
+        {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11}, {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
+        {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5}, {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
+    };
+    static inline uint64_t rotate_right(uint64_t word, int bits) { return word >> bits | word << (64 - bits); }
+
+    static inline void blake2b_mix(uint64_t *v, int a, int b, int c, int d, uint64_t x, uint64_t y) {
+        v[a] += v[b] + x;
+        v[d] = rotate_right(v[d] ^ v[a], 32);
+        v[c] += v[d];
+        v[b] = rotate_right(v[b] ^ v[c], 24);
+        v[a] += v[b] + y;
+        v[d] = rotate_right(v[d] ^ v[a], 16);
+        v[c] += v[d];
+        v[b] = rotate_right(v[b] ^ v[c], 63);
+    }
+
+    static uint64_t little_endian_word(const unsigned char *at) {
+        uint64_t word = 0;
+        for (int index = 7; index >= 0; index--) word = word << 8 | at[index];
+        return word;
+    }
+
+    static void blake2b_compress(uint64_t *h, const unsigned char *block, uint64_t so_far, int is_last) {
+        uint64_t v[16], m[16];
+        for (int index = 0; index < 8; index++) {
+            v[index] = h[index];
+            v[index + 8] = blake2b_iv[index];
+        }
+        for (int index = 0; index < 16; index++) m[index] = little_endian_word(block + 8 * index);
+        v[12] ^= so_far;
+        if (is_last) v[14] = ~v[14];
+        for (int round = 0; round < 12; round++) {
+            const unsigned char *s = blake2b_sigma[round % 10];
+            blake2b_mix(v, 0, 4, 8, 12, m[s[0]], m[s[1]]);
+            blake2b_mix(v, 1, 5, 9, 13, m[s[2]], m[s[3]]);
+            blake2b_mix(v, 2, 6, 10, 14, m[s[4]], m[s[5]]);
+            blake2b_mix(v, 3, 7, 11, 15, m[s[6]], m[s[7]]);
+            blake2b_mix(v, 0, 5, 10, 15, m[s[8]], m[s[9]]);
+            blake2b_mix(v, 1, 6, 11, 12, m[s[10]], m[s[11]]);
+            blake2b_mix(v, 2, 7, 8, 13, m[s[12]], m[s[13]]);
+            blake2b_mix(v, 3, 4, 9, 14, m[s[14]], m[s[15]]);
+        }
+        for (int index = 0; index < 8; index++) h[index] ^= v[index] ^ v[index + 8];
+    }
+
+    static void hex_digest(const unsigned char *data, size_t size, unsigned char *hex) {
+        uint64_t h[8];
+        size_t done = 0;
+        for (int index = 0; index < 8; index++) h[index] = blake2b_iv[index];
+        h[0] ^= 0x01010000u ^ 16u;
+        for (; size - done > 128; done += 128) blake2b_compress(h, data + done, done + 128, 0);
+        unsigned char last[128] = {0};
+        memcpy(last, data + done, size - done);
+        blake2b_compress(h, last, size, 1);
+        for (int index = 0; index < 16; index++) {
+            unsigned char byte = (unsigned char)(h[index / 8] >> 8 * (index % 8));
+            hex[2 * index] = "0123456789abcdef"[byte >> 4];
+            hex[2 * index + 1] = "0123456789abcdef"[byte & 15];
+        }
+    }
+    """
+    void hex_digest(const uint8_t* data, size_t size, uint8_t* hex) noexcept
+
+
+def hex_digest_of(bytes data not None):
+    """BLAKE2b-128 of `data` as hexadecimal digits."""
+    cdef uint8_t[32] digits
+    hex_digest(<Bytes>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), digits)
+    return PyBytes_FromStringAndSize(<char*>digits, 32)
+
+
+cdef enum:
+    CHECK_SYMBOL
+    CHECK_AMOUNT
+    CHECK_BY_PYTHON
+
+CHECKS = {"SYMBOL": CHECK_SYMBOL, "AMOUNT": CHECK_AMOUNT, "PYTHON": CHECK_BY_PYTHON}
+"""Name of a check -> its code."""
+
+cdef extern from *:
+    """
+    // Whether a number of up to 16 bytes, big-endian with a sign, lies within both bounds, the extremes of which are none.
+    static int is_within(const unsigned char *at, const unsigned char *end, int64_t low, int64_t high) {
+        __int128 number = at < end && (*at & 0x80) ? -1 : 0;
+        while (at < end) number = (__int128)((unsigned __int128)number << 8 | *at++);
+        return (low == INT64_MIN || number >= low) && (high == INT64_MAX || number <= high);
+    }
+    """
+    bint is_within(const uint8_t* at, const uint8_t* end, int64_t low, int64_t high) noexcept
+
+
+cdef struct Check:
+    int32_t code
+    int32_t slot
+    int64_t low
+    int64_t high
+    Text symbols  # a byte for each, 1 where it passes
+    bint passes_missing
+
+
+cdef struct Source:  # the record of an event, and what all outputs say of it
+    Text tenant
+    Text event_id
+    Text topic
+    int64_t at
+    int64_t occurred
+    int64_t partition
+    int64_t offset
+    Py_ssize_t propagated_bytes
+
+
+cdef bint is_printable(Text text) noexcept:
+    """Whether it is ASCII without control characters; of other texts Python knows."""
+    cdef Py_ssize_t index
+    for index in range(text.size):
+        if not 0x20 <= text.data[index] <= 0x7E:
+            return False
+    return True
+
+
+cdef str decoded(Text text):
+    return None if text.data == NULL else PyUnicode_DecodeUTF8(<const char*>text.data, text.size, NULL)
+
+
+cdef class NativeParts:
+    """Body, subject and address of a message, each with a buffer of its own."""
+
+    cdef NativeText body
+    cdef NativeText subject
+    cdef NativeText url
+
+    def __cinit__(self, NativeText body not None, NativeText subject, NativeText url):
+        self.body, self.subject, self.url = body, subject, url
+
+    cdef bint write(self, Slots slots) except? False:
+        if not self.body.write_into_buffer(slots):
+            return False
+        if self.subject is not None and not self.subject.write_into_buffer(slots):
+            return False
+        return self.url is None or self.url.write_into_buffer(slots)
+
+
+cdef class NativeRoute:
+    """One of those whom a template may address: the slot of their key, -1 for nobody, and how they are written to."""
+
+    cdef int key_slot
+    cdef list parts  # by language
+    cdef object choose_parts  # of the slots: the index of their language's; None: there is one
+    cdef object find_destination  # of the slots and a text's address; None: it is the template's
+    cdef object notify
+
+    def __cinit__(self, spec):
+        """`spec` is a RouteProgram of `native_event.py`."""
+        self.key_slot = spec.key_slot
+        self.parts = [NativeParts(*parts) for parts in spec.parts]
+        self.choose_parts, self.find_destination, self.notify = spec.choose_parts, spec.find_destination, spec.notify
+
+    cdef NativeParts parts_of(self, Slots slots):
+        cdef Py_ssize_t index = 0
+        if self.choose_parts is not None:
+            index = self.choose_parts(slots)
+            if not 0 <= index < len(self.parts):
+                raise IndexError("a language of another template")
+        return <NativeParts>self.parts[index]
+
+
+cdef class NativeTemplate:
+    """What one template makes of the events of one name, where that is a message which is sent as it is."""
+
+    cdef object spec
+    cdef Check* checks
+    cdef int check_count
+    cdef list check_functions
+    cdef Text name
+    cdef bint is_addressed
+    cdef list routes
+    cdef int kind_slot
+    cdef int kind_count
+    cdef tuple holder_slots
+    cdef object is_subscribed
+    cdef tuple missing  # of the last message: parts that no reference row gave
+    cdef Text destination  # none: a route finds it
+    cdef Text none_missing
+    cdef Py_ssize_t body_limit
+    cdef Py_ssize_t subject_limit
+    cdef object subject_line
+    cdef list records  # of each output: topic, limit in bytes, the topic's partitions or 0, headers and their bytes
+    cdef dict writers  # (route, kind) -> NativeOutputs; None: refused
+    cdef object make_outputs
+    cdef int slot_count
+    cdef Buffer buffer
+
+    def __cinit__(self, spec):
+        """`spec` is a TemplateProgram of `native_event.py`."""
+        cdef int index
+        self.spec = spec
+        self.check_count = len(spec.checks)
+        self.checks = <Check*>PyMem_Calloc(self.check_count + 1, sizeof(Check))
+        if self.checks == NULL:
+            raise MemoryError
+        reserve(&self.buffer, FIRST_BUFFER_BYTES)
+        self.check_functions = [check.passes for check in spec.checks]
+        for index, check in enumerate(spec.checks):
+            self.checks[index] = Check(
+                check.code, check.slot, check.low, check.high, text_of(check.symbols), check.passes_missing
+            )
+        self.name = text_of(<bytes?>spec.name)
+        self.is_addressed = spec.is_addressed
+        self.routes = [NativeRoute(route) for route in spec.routes]
+        self.kind_slot, self.kind_count = spec.kind_slot, spec.kind_count
+        self.holder_slots, self.is_subscribed = spec.holder_slots, spec.is_subscribed
+        self.destination, self.none_missing = text_of(spec.destination), text_of(<bytes?>spec.none_missing)
+        self.body_limit, self.subject_limit, self.subject_line = spec.body_limit, spec.subject_limit, spec.subject_line
+        self.records = list(spec.records)
+        self.writers, self.make_outputs = {}, spec.make_outputs
+        slots = [self.kind_slot, *self.holder_slots, *[route.key_slot for route in spec.routes]]
+        self.slot_count = 1 + max(*slots, *[check.slot for check in spec.checks], -1)
+
+    def __dealloc__(self):
+        PyMem_Free(self.checks)
+        PyMem_Free(self.buffer.data)
+
+    cdef Py_ssize_t write(self, Slots slots, Source* source, bytes key, tuple propagated, list outputs) except -2:
+        """Add the outputs; how many bytes they have, or -1, refused."""
+        cdef int number = 0
+        cdef NativeRoute route
+        cdef NativeParts parts
+        cdef MessageValues values
+        cdef uint8_t[32] digits
+        cdef str subject = None
+        cdef str destination = None
+        cdef str url = None
+        cdef bytes notification = None
+        self.missing = ()
+        if slots.count < self.slot_count:
+            raise IndexError("slots of another program")
+        if not self.passes(slots):
+            return -1
+        for found in self.routes:
+            route = <NativeRoute>found
+            if route.key_slot < 0 or slots.spans[route.key_slot].start >= 0:
+                break
+            number += 1
+        else:
+            return -1
+        values.texts[OF_RECIPIENT] = Text(NULL, 0)
+        if route.key_slot >= 0:
+            values.texts[OF_RECIPIENT] = content_of_slot(slots, route.key_slot)
+        if not self.may_be_told(slots):
+            return -1
+        writer = self.writer_of(slots, number)
+        if writer is None:
+            return -1
+        parts = route.parts_of(slots)
+        if not parts.write(slots):
+            return -1
+        if self.body_limit and parts.body.buffer.size > self.body_limit and parts.body.characters() > self.body_limit:
+            return -1
+        self.write_key(source, values.texts[OF_RECIPIENT], digits)
+        values.texts[OF_KEY] = Text(&digits[0], 32)
+        write_eid(values.eid, &digits[0])
+        values.texts[OF_EID] = Text(&values.eid[0], 36)
+        values.texts[OF_BODY] = Text(parts.body.buffer.data, parts.body.buffer.size)
+        values.texts[OF_CAUSE] = values.texts[OF_SUBJECT] = Text(NULL, 0)
+        if parts.subject is not None:
+            values.texts[OF_SUBJECT] = Text(parts.subject.buffer.data, parts.subject.buffer.size)
+            if parts.subject.buffer.size > self.subject_limit or not is_printable(values.texts[OF_SUBJECT]):
+                subject = self.subject_line(parts.subject.decoded())
+                values.texts[OF_SUBJECT] = utf8_of(subject)
+        values.texts[OF_DESTINATION] = self.destination
+        if route.find_destination is not None:
+            destination = route.find_destination(slots, None if parts.url is None else parts.url.decoded())
+            if destination is None:
+                return -1
+            values.texts[OF_DESTINATION] = utf8_of(destination)
+        values.texts[OF_MISSING] = self.none_missing
+        if route.notify is not None:
+            found = route.notify(
+                slots,
+                PyUnicode_DecodeUTF8(<const char*>digits, 32, NULL),
+                decoded(values.texts[OF_RECIPIENT]),
+                (decoded(values.texts[OF_SUBJECT]), parts.body.decoded()),
+                destination,
+                source.at,
+            )
+            if found is None:
+                return -1
+            self.missing, missing, notification = found
+            values.texts[OF_MISSING] = text_of(<bytes?>missing)
+        values.topic = source.topic
+        values.at, values.occurred = source.at, source.occurred
+        values.partition, values.offset = source.partition, source.offset
+        return self.write_records(
+            <NativeOutputs>writer, slots, source, &values, notification, key, propagated, outputs
+        )
+
+    cdef bint passes(self, Slots slots) except? False:
+        """Whether it passes the checks of the event itself."""
+        cdef int index
+        cdef Check* check
+        cdef Span* span
+        cdef Bytes base = <Bytes>PyBytes_AS_STRING(slots.data)
+        cdef uint64_t symbol
+        for index in range(self.check_count):
+            check = &self.checks[index]
+            if check.code == CHECK_BY_PYTHON:
+                if not self.check_functions[index](slots):
+                    return False
+                continue
+            span = &slots.spans[check.slot]
+            if span.start < 0:
+                if not check.passes_missing:
+                    return False
+            elif check.code == CHECK_AMOUNT:
+                if not is_within(base + span.start + 1, base + span.end, check.low, check.high):
+                    return False
+            else:
+                symbol = zig_zag_bits(base + span.start, base + span.end) >> 1
+                if symbol >= <uint64_t>check.symbols.size or not check.symbols.data[symbol]:
+                    return False
+        return True
+
+    cdef bint may_be_told(self, Slots slots) except? False:
+        """Whether the holder has not opted out, where rows say so."""
+        cdef int slot
+        cdef Text holder
+        if self.is_subscribed is None:
+            return True
+        for slot in self.holder_slots:
+            holder = content_of_slot(slots, slot)
+            if holder.data != NULL:
+                return self.is_subscribed(PyUnicode_DecodeUTF8(<const char*>holder.data, holder.size, NULL))
+        return True
+
+    cdef object writer_of(self, Slots slots, int route):
+        """The outputs that have the fields which this event's have; None: refused."""
+        cdef int kind = 0
+        cdef Span* span
+        if self.kind_slot >= 0:
+            span = &slots.spans[self.kind_slot]
+            if span.start >= 0:
+                base = <Bytes>PyBytes_AS_STRING(slots.data)
+                kind = 1 + <int>(zig_zag_bits(base + span.start, base + span.end) >> 1)
+        variant = route * (self.kind_count + 1) + kind
+        writer = self.writers.get(variant, self)
+        if writer is self:
+            writer = self.writers[variant] = <NativeOutputs>self.make_outputs(route, kind - 1)
+        return writer
+
+    cdef bint write_key(self, Source* source, Text recipient, uint8_t* digits) except False:
+        """As `encoded_key`, of no past operation."""
+        cdef Buffer* buffer = &self.buffer
+        buffer.size = 0
+        reserve(buffer, source.tenant.size + source.event_id.size + self.name.size + recipient.size + 3)
+        put_text(buffer, <const char*>source.tenant.data, source.tenant.size)
+        put(buffer, 0x1F)
+        put_text(buffer, <const char*>source.event_id.data, source.event_id.size)
+        put(buffer, 0x1F)
+        put_text(buffer, <const char*>self.name.data, self.name.size)
+        put(buffer, 0x1F)
+        if self.is_addressed:
+            put_text(buffer, <const char*>recipient.data, recipient.size)
+        hex_digest(buffer.data, buffer.size, digits)
+        return True
+
+    cdef Py_ssize_t write_records(
+        self,
+        NativeOutputs writer,
+        Slots slots,
+        Source* source,
+        MessageValues* values,
+        bytes notification,
+        bytes record_key,
+        tuple propagated,
+        list outputs,
+    ) except -2:
+        cdef int index, count = writer.program_count + (notification is not None)
+        cdef Py_ssize_t size, total = 0
+        cdef int64_t partitions
+        cdef bytes value
+        if slots.count < writer.slot_count or count > len(self.records):
+            raise IndexError("outputs of another program")
+        key = PyBytes_FromStringAndSize(<const char*>values.texts[OF_KEY].data, 32)
+        for index in range(count):
+            topic, limit, partitions, headers, headers_bytes = self.records[index]
+            if index < writer.program_count:
+                value = writer.write_output(index, slots, values)
+            else:
+                value = notification
+            if propagated:
+                headers = propagated + headers
+            size = PyBytes_GET_SIZE(value) + source.propagated_bytes + <Py_ssize_t>headers_bytes
+            if partitions:  # a stream, which has fewer of them than the events
+                size += PyBytes_GET_SIZE(record_key)
+                outputs.append((topic, source.partition % partitions, record_key, value, headers))
+            else:
+                size += 32
+                outputs.append((topic, source.partition, key, value, headers))
+            if size > <Py_ssize_t>limit:
+                return -1
+            total += size
+        return total
+
+
+cdef class NativeEvent:
+    """All templates for the events of one name."""
+
+    cdef list templates
+    cdef tuple key_slots
+    cdef object make_made
+    cdef dict made  # by what is missing
+
+    def __cinit__(self, list templates, tuple key_slots, make_made):
+        """`key_slots`: the first that has a text is the ordering key; `make_made` gives what stands for the messages,
+        of the parts that no reference row gave."""
+        self.templates = [<NativeTemplate?>template for template in templates]
+        self.key_slots, self.make_made, self.made = key_slots, make_made, {}
+
+    cdef object made_of(self):
+        """What was made last."""
+        cdef tuple missing = ()
+        for template in self.templates:
+            if (<NativeTemplate>template).missing:
+                missing += (<NativeTemplate>template).missing
+        made = self.made.get(missing)
+        if made is None:
+            made = self.made[missing] = self.make_made(missing)
+        return made
+
+
+cdef class NativeEvents:
+    """The events of one writer's schema, each from its record to its outputs in one call."""
+
+    cdef NativeScan scan
+    cdef Slots slots
+    cdef bytes tenant
+    cdef tuple places  # slots of tenant, event, eventId, occurredAt, and of the keys of client and group
+    cdef int most_holders
+    cdef int least_holders
+    cdef object is_consistent  # of a name's symbol and the slots; None: the number of holders says it
+    cdef list events  # by the symbol of their name; None: refused, False: not made yet
+    cdef object make_event
+    cdef bint is_running
+
+    def __cinit__(self, NativeScan scan not None, spec):
+        """`spec` is an EventsProgram of `native_event.py`."""
+        cdef int slot
+        self.scan = scan
+        self.slots = scan.new_slots()
+        self.tenant, self.places = spec.tenant, spec.places
+        self.most_holders, self.least_holders = spec.most_holders, spec.least_holders
+        self.events, self.make_event = [False] * spec.event_count, spec.make_event
+        self.is_consistent = spec.is_consistent
+        for slot in self.places:
+            if not -1 <= slot < self.slots.count:
+                raise ValueError(f"slot {slot} of {self.slots.count}")
+
+    def write(
+        self,
+        bytes data not None,
+        Py_ssize_t at,
+        bytes key not None,
+        bytes topic not None,
+        int64_t partition,
+        int64_t offset,
+        int64_t time_ms,
+        tuple propagated not None,
+        list outputs not None,
+    ):
+        """Add the outputs of a record, whose event stands from `at` on: tuples of topic, partition, key, value and
+        headers. Gives the event's identity, what was made and how many bytes; None: refused, nothing is added."""
+        cdef Py_ssize_t count = len(outputs)
+        if not 0 <= at <= PyBytes_GET_SIZE(data) or PyBytes_GET_SIZE(data) > 0x7FFFFFFF:
+            return None
+        if self.is_running:
+            raise RuntimeError("an event is written while another is being written")
+        self.is_running = True
+        written = None
+        try:
+            written = self.write_event(data, at, key, topic, partition, offset, time_ms, propagated, outputs)
+        finally:
+            self.is_running = False
+            if written is None:
+                del outputs[count:]
+        return written
+
+    cdef object write_event(
+        self,
+        bytes data,
+        Py_ssize_t at,
+        bytes key,
+        bytes topic,
+        int64_t partition,
+        int64_t offset,
+        int64_t time_ms,
+        tuple propagated,
+        list outputs,
+    ):
+        cdef Slots slots = self.slots
+        cdef int tenant_slot, name_slot, id_slot, occurred_slot, client_slot, group_slot
+        cdef int holders = 0
+        cdef Py_ssize_t size, total = 0
+        cdef int64_t micros
+        cdef uint64_t symbol
+        cdef Source source
+        cdef NativeEvent event
+        cdef Span* span
+        cdef Text text
+        if not self.scan.fill(slots, data, at):
+            return None
+        tenant_slot, name_slot, id_slot, occurred_slot, client_slot, group_slot = self.places
+        source.tenant = content_of_slot(slots, tenant_slot)
+        if not is_equal(source.tenant, self.tenant):
+            return None
+        if client_slot >= 0:
+            holders += slots.spans[client_slot].start >= 0
+        if group_slot >= 0:
+            holders += slots.spans[group_slot].start >= 0
+        if not self.least_holders <= holders <= self.most_holders:
+            return None
+        base = <Bytes>PyBytes_AS_STRING(data)
+        span = &slots.spans[name_slot]
+        symbol = zig_zag_bits(base + span.start, base + span.end) >> 1
+        found = self.event_of(symbol)
+        if found is None or (self.is_consistent is not None and not self.is_consistent(symbol, slots)):
+            return None
+        event = <NativeEvent>found
+        text = Text(NULL, 0)
+        for slot in event.key_slots:
+            text = content_of_slot(slots, slot)
+            if text.data != NULL:
+                break
+        if text.size == 0 or not is_equal(text, key):
+            return None
+        source.event_id = content_of_slot(slots, id_slot)
+        span = &slots.spans[occurred_slot]
+        micros = read_number(base + span.start, base + span.end)
+        source.occurred = micros // 1000 - (micros % 1000 < 0)
+        source.topic = text_of(topic)
+        source.at, source.partition, source.offset = time_ms, partition, offset
+        source.propagated_bytes = 0
+        for name, value in propagated:
+            source.propagated_bytes += len(name) + len(value)
+        for template in event.templates:
+            size = (<NativeTemplate>template).write(slots, &source, key, propagated, outputs)
+            if size < 0:
+                return None
+            total += size
+        return identity_of(&source), event.made_of(), total
+
+    cdef object event_of(self, uint64_t symbol):
+        """The templates for a name; None: refused."""
+        if symbol >= <uint64_t>len(self.events):
+            return None
+        event = self.events[symbol]
+        if event is False:
+            event = self.events[symbol] = self.make_event(symbol)
+            if event is not None:
+                event = <NativeEvent?>event
+        return event
+
+
+cdef inline bint is_equal(Text text, bytes other) noexcept:
+    return text.size == PyBytes_GET_SIZE(other) and memcmp(text.data, PyBytes_AS_STRING(other), text.size) == 0
+
+
+cdef bytes identity_of(Source* source):
+    """As `identity_of` of `domain/event.py`."""
+    cdef Py_ssize_t size = source.tenant.size
+    cdef bytes identity = PyBytes_FromStringAndSize(NULL, size + 1 + source.event_id.size)
+    cdef char* at = PyBytes_AS_STRING(identity)
+    memcpy(at, source.tenant.data, size)
+    at[size] = 0x1F
+    memcpy(at + size + 1, source.event_id.data, source.event_id.size)
+    return identity

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol
 
 from processor.domain.record import EPOCH, NO_TIME_MS, EventName, SourceRecord
 from processor.domain.value_class import value_class
@@ -62,8 +62,7 @@ class Event:
         return (self.occurred_at - EPOCH) // timedelta(milliseconds=1)
 
 
-@value_class()
-class SeenEvent:
+class SeenEvent(NamedTuple):
     """What deduplication remembers of an event of a partition: the offset of its record, when that counts as written
     (milliseconds since 1970), and which it is."""
 

@@ -15,7 +15,16 @@ from processor.domain.message import (
 )
 from processor.domain.notification import Notification
 from processor.domain.reasons import DecisionReason, Reason
-from processor.domain.record import EncodedKey, EventName, OutRecord, RecordPosition, SourceRecord, TemplateId
+from processor.domain.record import (
+    EncodedKey,
+    EventName,
+    OutFields,
+    OutRecord,
+    RecordPosition,
+    SourceRecord,
+    TemplateId,
+    Topic,
+)
 from processor.domain.value_class import value_class
 
 
@@ -90,6 +99,16 @@ class PlannedMessage:
         return 0
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedMessages:
+    """What plans made of an event at once: a message of each of these templates, by id and version, and one output on
+    each of these topics, in order. `missing` as in TemplateResult, of all of them. Many events share it."""
+
+    templates: tuple[tuple[TemplateId, int], ...]
+    topics: tuple[Topic, ...]
+    missing: tuple[str, ...] = ()
+
+
 @value_class(kw_only=True)
 class TemplateResult:
     """What came of one template for one event: exactly one of `created`, `planned`, `skipped` and `failed`; each of the
@@ -161,6 +180,19 @@ class Processed:
         self.output_bytes = sum([output.size_bytes for output in outputs])  # type: ignore[misc]
 
     @property
+    def record_count(self) -> int:
+        """One. As PlannedRun has them, these three."""
+        return 1
+
+    @property
+    def last(self) -> RecordPosition:
+        return self.record.position
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.record.size_bytes + self.output_bytes
+
+    @property
     def messages(self) -> tuple[CreatedMessage | PlannedMessage, ...]:
         """The messages, in order."""
         return tuple([message for result in self.results if (message := result.message) is not None])
@@ -181,6 +213,27 @@ class Processed:
         return tuple([result.failed for result in self.results if result.failed is not None])
 
 
+@dataclass(slots=True)
+class PlannedRun:
+    """Consecutive records of one partition, of each of which plans made a message of each template, at once.
+
+    `last` is the position of the last of them; `outputs` are those of all, in order; `messages` counts how many records
+    had which messages. Grows while they are mapped.
+    """
+
+    path: MappingPath
+    last: RecordPosition
+    record_count: int = 0
+    outputs: list[OutFields] = field(default_factory=list)
+    output_bytes: int = 0
+    messages: dict[PlannedMessages, int] = field(default_factory=dict)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it keeps in memory."""
+        return self.output_bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """The record as a whole is a dead letter. `outputs` is that one record."""
@@ -195,6 +248,19 @@ class Rejected:
         """The size of its outputs."""
         return sum([output.size_bytes for output in self.outputs])
 
+    @property
+    def record_count(self) -> int:
+        """One. As PlannedRun has them, these three."""
+        return 1
+
+    @property
+    def last(self) -> RecordPosition:
+        return self.record.position
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.record.size_bytes + self.output_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
@@ -206,6 +272,9 @@ class Deferred:
 
 
 Outcome = Processed | Rejected | Deferred
+
+BatchOutcome = Processed | Rejected | PlannedRun
+"""Of one record, or of many that plans mapped at once: what is published."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

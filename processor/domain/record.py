@@ -1,9 +1,8 @@
 """Records on Kafka as plain values: bytes and a position. No Kafka client type gets past the edge."""
 
 import re
-from dataclasses import field
 from datetime import UTC, datetime
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 from processor.domain.value_class import value_class
 
@@ -63,22 +62,23 @@ class SourceRecord:
         return _size_bytes(self.key, self.value, self.headers)
 
 
-@value_class()
-class OutRecord:
-    """A record to be written. Its partition is always explicit: the one of its source.
-
-    `size_bytes` is that of key, value and headers together, which is held against the topic's limit.
-    """
+class OutRecord(NamedTuple):
+    """A record to be written. Its partition is always explicit: the one of its source."""
 
     topic: Topic
     partition: int
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-    size_bytes: int = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        self.size_bytes = _size_bytes(self.key, self.value, self.headers)  # type: ignore[misc]
+    @property
+    def size_bytes(self) -> int:
+        """Key, value and headers together, which is held against the topic's limit."""
+        return _size_bytes(self.key, self.value, self.headers)
+
+
+OutFields = tuple[Topic, int, bytes | None, bytes | None, Headers]
+"""What an OutRecord is, or a tuple with its fields: plans write many, and making a class of each takes time."""
 
 
 def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:

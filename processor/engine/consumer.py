@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.background import call_in_thread
 from processor.domain.record import SourceRecord, Topic
-from processor.domain.value_class import value_class
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.partition import AssignedPartition
 from processor.engine.start_offsets import READ_HINT, StartOffset, StartOffsetResolver, join_refusals
@@ -63,8 +62,7 @@ class RebalanceEvent(StrEnum):
     LOST = "lost"  #: Without a call to give them up: others may have them already.
 
 
-@value_class()
-class PolledRecord:
+class PolledRecord(NamedTuple):
     """A record that may be used as long as `partition` is current."""
 
     partition: AssignedPartition

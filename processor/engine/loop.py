@@ -7,7 +7,7 @@ transaction, so no rebalance meets one.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -18,11 +18,19 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processor.background import back_off_s
-from processor.domain.event import SourceEvent
-from processor.domain.outcome import Deferred, Outcome, Processed
+from processor.domain.event import SeenEvent, SourceEvent
+from processor.domain.outcome import (
+    BatchOutcome,
+    Deferred,
+    MappingPath,
+    Outcome,
+    PlannedMessages,
+    PlannedRun,
+    Processed,
+)
 from processor.domain.record import OutRecord, RecordPosition, SourceRecord
 from processor.engine import completion
-from processor.engine.batch import ProcessedRecord, outcomes_of, split_batch
+from processor.engine.batch import ProcessedRecords, outcomes_of, record_count_of, split_batch
 from processor.engine.circuit_breaker import CircuitBreakers
 from processor.engine.completion import STALL_HINT, CompletionWatch
 from processor.engine.consumer import PolledRecord
@@ -109,6 +117,34 @@ class RefusedOutputs:
     drop_value: bool
 
 
+@dataclass(slots=True)
+class _Room:
+    """What a pass may still process: so many records, about so many bytes of outputs, and until when."""
+
+    records: int
+    output_bytes: int
+    until: float
+
+    @property
+    def is_left(self) -> bool:
+        return self.records > 0 and self.output_bytes > 0
+
+    @property
+    def is_time_over(self) -> bool:
+        return time.monotonic() >= self.until
+
+    def take(self, outcome: BatchOutcome) -> None:
+        """What was processed."""
+        self.records -= outcome.record_count
+        self.output_bytes -= outcome.output_bytes
+
+    def has_room_beside(self, run: PlannedRun) -> bool:
+        """Whether a run that was not taken yet may go on."""
+        if run.record_count >= self.records or run.output_bytes >= self.output_bytes:
+            return False
+        return not self.is_time_over
+
+
 class Loop:
     """The loop. Owns no client: `connect` joins the parts, and closes them."""
 
@@ -133,6 +169,7 @@ class Loop:
         self._guard = StartupGuard(parts.settings.max_rejected_ratio)
         self._recent = RecentRecords(parts.settings.max_rejected_ratio)
         self._breakers = CircuitBreakers()
+        self._suspends_templates = parts.settings.circuit_breaker is Switch.ON
         self._max_records = parts.settings.max_batch_records  #: Of one transaction; halved to find a refused record.
         self._backlog: deque[PolledRecord] = deque()  #: Polled and not mapped yet, in order.
         self._suspect: RecordPosition | None = None  #: Mapping raised an error for it; it is mapped once more, alone.
@@ -269,7 +306,7 @@ class Loop:
         else:
             self._backlog += self._consumer.poll(self._max_records)
 
-    def _hold_back(self, batch: list[ProcessedRecord]) -> list[ProcessedRecord]:
+    def _hold_back(self, batch: list[ProcessedRecords]) -> list[ProcessedRecords]:
         """`batch` and, while the first records are few and nearly all bad, what can be processed of the next polls.
 
         While more is polled, partitions may be revoked or sought: what was processed of them is left out, and does not
@@ -280,11 +317,11 @@ class Loop:
         while self._guard.should_wait(outcomes_of(batch)) and not self._shutdown.requested:
             if time.monotonic() >= held_until or self._has_polled_to_the_end():
                 break
-            if sum(record.memory_bytes for record in batch) >= MAX_HELD_BYTES:
+            if sum(processed.outcome.memory_bytes for processed in batch) >= MAX_HELD_BYTES:
                 break
             self._poll()
             batch += self._process_backlog()
-            batch = [record for record in batch if self._consumer.is_current(record.partition)]
+            batch = [processed for processed in batch if self._consumer.is_current(processed.partition)]
         return batch
 
     def _has_polled_to_the_end(self) -> bool:
@@ -297,20 +334,26 @@ class Loop:
             for partition in partitions
         )
 
-    def _process_backlog(self) -> list[ProcessedRecord]:
+    def _process_backlog(self) -> list[ProcessedRecords]:
         """Outcomes of the backlog's first records, in order: no more than fill a transaction or take
         `PROCESSING_TIME_S`.
 
         A record that is deferred cuts its partition there. One for which mapping has raised an error ends the batch: it
         is mapped once more by the next call, alone.
         """
-        batch: list[ProcessedRecord] = []
+        batch: list[ProcessedRecords] = []
         scanned = deque[SourceEvent | None]()
-        output_bytes, until = 0, time.monotonic() + PROCESSING_TIME_S
-        max_output_bytes = self._settings.max_batch_bytes
-        suspends_templates = self._settings.circuit_breaker is Switch.ON
-        while self._backlog and len(batch) < self._max_records and output_bytes < max_output_bytes:
-            scanned = scanned or self._scan_ahead()
+        room = _Room(self._max_records, self._settings.max_batch_bytes, time.monotonic() + PROCESSING_TIME_S)
+        while self._backlog and room.is_left:
+            if not scanned:
+                run = self._map_run(room)
+                if run is not None:
+                    batch.append(run)
+                    room.take(run.outcome)
+                    if room.is_time_over:
+                        break
+                    continue
+                scanned = self._scan_ahead()
             polled, event = self._backlog.popleft(), scanned.popleft()
             partition, record = polled.partition, polled.record
             if not self._consumer.is_current(partition):
@@ -325,31 +368,78 @@ class Loop:
                 self._defer(polled, outcome)
                 scanned.clear()  # records of the partition are gone from the backlog
                 continue
-            if suspends_templates and isinstance(outcome, Processed):
+            if self._suspends_templates and isinstance(outcome, Processed):
                 self._breakers.record(outcome)
             if len(record.value or b"") > MAX_KEPT_VALUE_BYTES:  # no longer read; the outputs have what is kept
                 outcome = replace(outcome, record=replace(record, value=None))
-            batch.append(ProcessedRecord(partition, outcome))
-            output_bytes += outcome.output_bytes
-            if is_suspect or time.monotonic() >= until:
+            batch.append(ProcessedRecords(partition, outcome))
+            room.take(outcome)
+            if is_suspect or room.is_time_over:
                 break
         return batch
+
+    def _map_run(self, room: _Room) -> ProcessedRecords | None:
+        """The backlog's first records that plans map at once, of one partition, as many as there is room for; None:
+        the first of them has to be processed by itself.
+
+        That is so of a duplicate too, and of all records while a template is suspended, or one's outputs are refused.
+        """
+        plans, context, first = self._context.plans, self._context, self._backlog[0]
+        if plans is None or self._refused or self._breakers.suspended_now():
+            return None
+        partition, record = first
+        if not self._consumer.is_current(partition):
+            return None
+        run, deduplication, backlog = PlannedRun(plans.path, record.position), partition.deduplication, self._backlog
+        outputs, messages, suspect = run.outputs, Counter[PlannedMessages](), self._suspect
+        while record.position != suspect:
+            count = len(outputs)
+            written = plans.write(record, context, outputs)
+            if written is None:
+                break
+            identity, made, size_bytes = written
+            position = record.position
+            seen = SeenEvent(position.offset, record.timestamp_ms, identity)
+            if deduplication.first_seen(seen) is not None:
+                del outputs[count:]
+                break
+            deduplication.remember(seen)
+            messages[made] += 1
+            run.last = position
+            run.record_count += 1
+            run.output_bytes += size_bytes
+            backlog.popleft()
+            if not backlog or not room.has_room_beside(run):
+                break
+            other, record = backlog[0]
+            if other is not partition:
+                break
+        if not run.record_count:
+            return None
+        run.messages = messages
+        if self._suspends_templates:
+            for made, count in messages.items():
+                for template, version in made.templates:
+                    self._breakers.record_messages(template, version, count)
+        return ProcessedRecords(partition, run)
 
     def _scan_ahead(self) -> deque[SourceEvent | None]:
         """The event of each of the backlog's first records that a plan scans at once; None: it has to be decoded. At
         least one record.
 
-        To scan some and then to map them takes less time than to scan and map one after the other: the code of each
-        step fits into the processor's caches, that of both does not.
+        To scan some and then to map them by expressions and closures takes less time than to scan and map one after the
+        other: the code of each step fits into the processor's caches, that of both does not. The native part is small,
+        and maps what it can in runs, for which the next record is looked at again.
         """
+        plans = self._context.plans
+        limit = MAX_SCANNED_AHEAD_RECORDS if plans is not None and plans.path is MappingPath.PLAIN else 1
         ahead: list[SourceRecord] = []
         size_bytes = 0
-        for polled in islice(self._backlog, MAX_SCANNED_AHEAD_RECORDS):
+        for polled in islice(self._backlog, limit):
             ahead.append(polled.record)
             size_bytes += len(polled.record.value or b"")
             if size_bytes >= MAX_SCANNED_AHEAD_BYTES:
                 break
-        plans = self._context.plans
         return deque(repeat(None, len(ahead)) if plans is None else plans.scan_ahead(ahead, self._context))
 
     def _defer(self, polled: PolledRecord, deferred: Deferred) -> None:
@@ -412,7 +502,7 @@ class Loop:
 
     # --- from outcome to commit ---
 
-    def _publish_batch(self, batch: Sequence[ProcessedRecord]) -> bool:
+    def _publish_batch(self, batch: Sequence[ProcessedRecords]) -> bool:
         """Publish `batch`, in as many transactions as its size needs; False when one did not commit."""
         if self._consumer.group_metadata is None:
             if batch:
@@ -422,7 +512,7 @@ class Loop:
         chunks = split_batch(batch, max_records=self._max_records, max_output_bytes=self._settings.max_batch_bytes)
         return all(self._publish(chunk) for chunk in chunks)
 
-    def _publish(self, chunk: Sequence[ProcessedRecord]) -> bool:
+    def _publish(self, chunk: Sequence[ProcessedRecords]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
         outcomes = outcomes_of(chunk)
         next_offsets = self._next_offsets(chunk)
@@ -443,15 +533,15 @@ class Loop:
         self._status.set_other_tenants(self._recent.other_tenants_ratio, self._recent.degraded())
         if self._refused:
             for outcome in outcomes:
-                self._refused.pop(outcome.record.position, None)
+                self._refused.pop(outcome.last, None)  # while there are any, each outcome is of one record
         self._max_records = min(self._settings.max_batch_records, 2 * self._max_records)
         self._status.count_committed(outcomes, seconds=time.monotonic() - began)
         return True
 
-    def _next_offsets(self, chunk: Sequence[ProcessedRecord]) -> dict[AssignedPartition, int]:
+    def _next_offsets(self, chunk: Sequence[ProcessedRecords]) -> dict[AssignedPartition, int]:
         """Where each partition goes on: behind its last record, or at the consumer's position where no more of it was
         polled."""
-        next_offsets = {record.partition: record.outcome.record.position.offset + 1 for record in chunk}
+        next_offsets = {processed.partition: processed.outcome.last.offset + 1 for processed in chunk}
         return {
             partition: self._consumer.position(partition) if partition.next_offset == offset else offset
             for partition, offset in next_offsets.items()
@@ -503,14 +593,16 @@ class Loop:
 
     # --- back to what is committed ---
 
-    def _recover(self, failure: NotCommitted, chunk: Sequence[ProcessedRecord]) -> None:
+    def _recover(self, failure: NotCommitted, chunk: Sequence[ProcessedRecords]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
         topics_before, topic_error = self._context.output_topics, ""
         if failure.concerns_topics or failure.is_record_error:
             topic_error = self._refresh_topics(require_partitions=failure.concerns_topics)
             failure = replace(failure, detail=topic_error or failure.detail)
         self._failure = failure
-        log.warning("transaction not committed", error=failure.error, detail=failure.detail, records=len(chunk))
+        log.warning(
+            "transaction not committed", error=failure.error, detail=failure.detail, records=record_count_of(chunk)
+        )
         self._status.count_failure(failure)
         self._on_step(Step.RECOVERING)
         is_searching = False
@@ -542,15 +634,16 @@ class Loop:
             self._context = replace(self._context, output_topics=topics)
         return ""
 
-    def _isolate_refused_record(self, failure: NotCommitted, chunk: Sequence[ProcessedRecord]) -> bool:
+    def _isolate_refused_record(self, failure: NotCommitted, chunk: Sequence[ProcessedRecords]) -> bool:
         """Halve the batch down to the one record whose outputs the broker refuses; that one becomes a dead letter.
 
         False for a transaction without records.
         """
-        if len(chunk) > 1:
-            self._max_records = len(chunk) // 2
+        count = record_count_of(chunk)
+        if count > 1:
+            self._max_records = count // 2
         elif chunk:
-            position, dead_letters = chunk[0].outcome.record.position, self._context.output_topics.dead_letters
+            position, dead_letters = chunk[0].outcome.last, self._context.output_topics.dead_letters
             before = self._refused.get(position)
             if before is not None and before.drop_value:
                 raise TopicConfigError(

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processor.background import call_in_thread
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import OutRecord, Topic
+from processor.domain.record import OutFields, OutRecord, Topic
 from processor.engine.step import Step, StepHook
 from processor.errors import DependencyError, FencedError, UsageError
 from processor.kafka.clients import OnFailure
@@ -99,7 +99,7 @@ class TransactionalPublisher:
 
     def publish(
         self,
-        outputs: Iterable[OutRecord],
+        outputs: Iterable[OutFields],
         positions: Mapping[tuple[Topic, int], int],
         group_metadata: Any,
         *,
@@ -206,16 +206,16 @@ class TransactionalPublisher:
         last, self._producer = [self._producer], None
         call_in_thread(lambda: _purge(last.pop()), name="discard")
 
-    def _produce_all(self, producer: Producer, outputs: Iterable[OutRecord], deadline: float) -> None:
+    def _produce_all(self, producer: Producer, outputs: Iterable[OutFields], deadline: float) -> None:
         produce = producer.produce
-        for output in outputs:
+        for topic, partition, key, value, headers in outputs:
             try:
-                if output.headers:
-                    produce(output.topic, output.value, output.key, output.partition, headers=list(output.headers))
+                if headers:
+                    produce(topic, value, key, partition, headers=list(headers))
                 else:
-                    produce(output.topic, output.value, output.key, output.partition)
+                    produce(topic, value, key, partition)
             except (BufferError, KafkaException):
-                self._retry_produce(producer, output, deadline)
+                self._retry_produce(producer, OutRecord(topic, partition, key, value, headers), deadline)
 
     def _retry_produce(self, producer: Producer, output: OutRecord, deadline: float) -> None:
         """Produce a record that was not taken, once there is room for it, or its topic is seen to have grown."""

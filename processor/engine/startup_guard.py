@@ -7,9 +7,9 @@ A record without a value says nothing about the deployment: it is not counted.
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 
-from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
+from processor.domain.outcome import Deferred, Outcome, PlannedRun, Processed, Rejected
 from processor.domain.reasons import DecisionReason, Reason
 from processor.errors import InputError
 
@@ -33,7 +33,7 @@ class Cause:
         return self.reason is DecisionReason.TENANT_DISABLED
 
 
-def causes_of(outcomes: Iterable[Outcome]) -> Iterator[Cause | None]:
+def causes_of(outcomes: Iterable[Outcome | PlannedRun]) -> Iterator[Cause | None]:
     """One for each record that has a value; None for one that speaks against nothing. Who takes the first few looks at
     no more of `outcomes`."""
     for outcome in outcomes:
@@ -46,6 +46,8 @@ def causes_of(outcomes: Iterable[Outcome]) -> Iterator[Cause | None]:
                     yield Cause(whole.reason, whole.detail)
                 elif whole is None or whole.reason is not DecisionReason.EMPTY_RECORD:
                     yield None
+            case PlannedRun(record_count=count):
+                yield from repeat(None, count)
             case Deferred():
                 pass
 
@@ -77,7 +79,7 @@ class StartupGuard:
         self._max_ratio = max_ratio
         self._sample: list[Cause | None] = []
 
-    def should_wait(self, outcomes: Sequence[Outcome]) -> bool:
+    def should_wait(self, outcomes: Sequence[Outcome | PlannedRun]) -> bool:
         """Whether a batch should wait for more before its commit: too few are checked, and nearly all of it is bad.
 
         So restarts of a wrong deployment do not use up the topic a hundred records at a time.
@@ -90,18 +92,18 @@ class StartupGuard:
             return False
         return len(causes) - causes.count(None) >= self._max_ratio * len(causes)
 
-    def check(self, outcomes: Sequence[Outcome], *, at_end: bool = False) -> None:
+    def check(self, outcomes: Sequence[Outcome | PlannedRun], *, at_end: bool = False) -> None:
         """Raise InputError when, with `outcomes`, nearly all of the first records are bad.
 
         `at_end`: the input ends with them, so that ten are enough to find that they are another tenant's.
         """
         refuse_bad_deployment(self._with(outcomes), self._max_ratio, at_end=at_end, open_batch=bool(outcomes))
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
+    def record(self, outcomes: Sequence[Outcome | PlannedRun]) -> None:
         """Add `outcomes`, which are now committed, to the sample."""
         self._sample = self._with(outcomes)
 
-    def _with(self, outcomes: Sequence[Outcome]) -> list[Cause | None]:
+    def _with(self, outcomes: Sequence[Outcome | PlannedRun]) -> list[Cause | None]:
         left = MAX_SAMPLE - len(self._sample)
         return [*self._sample, *islice(causes_of(outcomes), left)] if left > 0 else self._sample
 
@@ -115,7 +117,7 @@ class RecentRecords:
         self._recent: deque[Cause | None] = deque(maxlen=MAX_SAMPLE)
         self._other_tenants: list[Cause] = []  # of these
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
+    def record(self, outcomes: Sequence[Outcome | PlannedRun]) -> None:
         """Take in `outcomes`, which are now committed."""
         self._recent.extend(causes_of(outcomes[-MAX_SAMPLE:]))
         self._other_tenants = [cause for cause in self._recent if cause is not None and cause.is_tenant]

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
 
 from processor.background import call_in_thread
-from processor.domain.outcome import MappingPath, Processed, Rejected, WrongKey
+from processor.domain.outcome import BatchOutcome, MappingPath, PlannedRun, Processed, Rejected, WrongKey
 from processor.domain.reasons import Reason
 from processor.domain.record import Topic
 from processor.engine.consumer import RebalanceEvent
@@ -186,12 +186,12 @@ class EngineStatus:
         self._metrics[TOPIC_DIFFERENCES].set(len(differences))
         self.set_degraded("topics", (f"topic {found.topic} {found.what}; {found.hint}" for found in differences))
 
-    def count_committed(self, outcomes: Sequence[Processed | Rejected], *, seconds: float) -> None:
+    def count_committed(self, outcomes: Sequence[BatchOutcome], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""
         self._failure = ""
         metrics = self._metrics
         metrics[TRANSACTIONS].labels(result=TransactionResult.COMMITTED).inc()
-        metrics[BATCH_RECORDS].observe(len(outcomes))
+        metrics[BATCH_RECORDS].observe(sum([outcome.record_count for outcome in outcomes]))
         metrics[TRANSACTION_DURATION_SECONDS].observe(seconds)
         counts = _counts_of(outcomes)
         if (KEY_MISMATCHES, ()) in counts:
@@ -303,11 +303,12 @@ class EngineStatus:
             self._end_offsets_request = call_in_thread(request, name="lag")
 
 
-def _counts_of(outcomes: Sequence[Processed | Rejected]) -> Counts:
+def _counts_of(outcomes: Sequence[BatchOutcome]) -> Counts:
     """What is counted of a batch; nothing is zero. Each value is collected from all of it and counted at once, since
     nearly all records of a batch count for the same labels."""
     processed = [outcome for outcome in outcomes if isinstance(outcome, Processed)]
     rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    runs = [outcome for outcome in outcomes if isinstance(outcome, PlannedRun)]
     results = list(chain.from_iterable([outcome.results for outcome in processed]))
     counts: Counts = Counter()
 
@@ -319,8 +320,9 @@ def _counts_of(outcomes: Sequence[Processed | Rejected]) -> Counts:
     add(RECORDS, [(outcome.record.position.topic, "rejected") for outcome in rejected])
     add(EVENTS, [(outcome.path,) for outcome in processed])
     add(EVENTS, [(MappingPath.REFERENCE,) for _ in rejected])
-    add(RECORDS_WITHOUT_TIME, [() for outcome in outcomes if outcome.record.time_ms is None])
-    add(OUTPUTS, [(output.topic,) for outcome in outcomes for output in outcome.outputs])
+    of_one = [outcome for outcome in outcomes if not isinstance(outcome, PlannedRun)]
+    add(RECORDS_WITHOUT_TIME, [() for outcome in of_one if outcome.record.time_ms is None])
+    add(OUTPUTS, [(output.topic,) for outcome in of_one for output in outcome.outputs])
     add(DECISIONS, [(result.skipped.reason,) for result in results if result.skipped is not None])
     failed = [result.failed for result in results if result.failed is not None]
     add(TEMPLATE_FAILURES, [(template.templateId, template.reason) for template in failed])
@@ -329,6 +331,14 @@ def _counts_of(outcomes: Sequence[Processed | Rejected]) -> Counts:
     add(KEY_MISMATCHES, [() for outcome in processed if outcome.wrong_key is not None])
     add(DEAD_LETTERS, [(outcome.reason,) for outcome in rejected])
     add(DEAD_LETTERS, [(Reason.TEMPLATE_FAILED,) for outcome in processed if outcome.dead_letter is not None])
+    for run in runs:
+        counts[RECORDS, (run.last.topic, "processed")] += run.record_count
+        counts[EVENTS, (run.path,)] += run.record_count
+        for messages, count in run.messages.items():
+            for topic in messages.topics:
+                counts[OUTPUTS, (topic,)] += count
+            for part in messages.missing:
+                counts[LOOKUPS_MISSING, (part,)] += count
     for result in results:
         if result.created is not None and result.created.replaced:
             counts[CHARACTERS_REPLACED, (result.created.template_id,)] += result.created.replaced

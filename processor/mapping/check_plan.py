@@ -81,8 +81,8 @@ def plan_event_checks(template: Template, event: EventName, values: PlanValues, 
         if detail is not None:
             return (_always(skip(template, reason, detail)),)
     checks = [
-        _plan_target(template, event, values),
-        _plan_trigger_days(template, values),
+        plan_target(template, event, values),
+        plan_trigger_days(template, values),
         None if reads_recipient(template, event) else plan_conditions(template, event, values, rules),
     ]
     return tuple([check for check in checks if check is not None])
@@ -92,7 +92,7 @@ def _always(skipped: SkippedTemplate) -> Check:
     return lambda _slots: skipped
 
 
-def _plan_target(template: Template, event: EventName, values: PlanValues) -> Check | None:
+def plan_target(template: Template, event: EventName, values: PlanValues) -> Check | None:
     """The check that the event is about the template's target. An event has one of few kinds of holder and account."""
     target, holder = template.target, FAMILIES[EVENTS[event].family].holder
     of_holder = target in (Target.CLIENT, Target.GROUP)
@@ -125,7 +125,8 @@ def _read_holder_kind(holder: Holder, values: PlanValues) -> ReadValue:
 _HOLDERS: Final = {"client": CLIENT, "group": GROUP}
 
 
-def _plan_trigger_days(template: Template, values: PlanValues) -> Check | None:
+def plan_trigger_days(template: Template, values: PlanValues) -> Check | None:
+    """The check of how many days before or after its due date the event comes; None where any will do."""
     days = template.trigger_days
     if days is None:
         return None
@@ -251,8 +252,7 @@ def plan_recipient_checks(
     check_conditions = plan_conditions(template, event, values, rules) if reads_recipient(template, event) else None
     has_notification, reference = CHANNELS[template.type].has_notification, rules.reference
     read_id, read_tenant = values.value(("eventId",)), values.value(("tenant",))
-    read_account = values.value(("account", "encodedKey"))
-    read_holder = first_of([values.value((name, "encodedKey")) for name in FAMILIES[family].holder.fields])
+    read_holder, look_up = _holder_reader(family, values), _plan_lookup(template, family, values, rules)
 
     def check(slots: Slots, recipient: str | None) -> Checked | SkippedTemplate | None:
         if check_conditions is not None and (skipped := check_conditions(slots)) is not None:
@@ -266,12 +266,7 @@ def plan_recipient_checks(
                 return skip(template, DecisionReason.NOT_SUBSCRIBED, detail, key=key)
             if recipient is None or not has_notification:
                 return Checked(key, tenant)
-            data = reference.lookup(
-                contact_key=recipient,
-                account_keys=account_keys(read_account(slots), holder, tenant),
-                category=template.category,
-                family=family,
-            )
+            data = look_up(slots, recipient)
             suppressed = _suppression(template, data, key)
             if suppressed is None:
                 reference.check_complete(data)
@@ -280,6 +275,45 @@ def plan_recipient_checks(
         return Checked(key, tenant, data, suppressed)
 
     return check
+
+
+def plan_contact(
+    template: Template, event: EventName, values: PlanValues, rules: DraftRules
+) -> Callable[[Slots, str], RecipientData | None]:
+    """What the reference tables have of a recipient, by slots and key. None, refused: they are not to be contacted, or
+    a row is needed that is missing or cannot be read."""
+    look_up, reference = _plan_lookup(template, EVENTS[event].family, values, rules), rules.reference
+
+    def find_contact(slots: Slots, recipient: str) -> RecipientData | None:
+        try:
+            data = look_up(slots, recipient)
+            if blocked_contact(data) is not None or left_category(data) is not None:
+                return None
+            reference.check_complete(data)
+        except LookupFailedError:
+            return None
+        return data
+
+    return find_contact
+
+
+def _plan_lookup(
+    template: Template, family: str, values: PlanValues, rules: DraftRules
+) -> Callable[[Slots, str], RecipientData]:
+    """What the reference tables have of a recipient, by slots and key. Raises LookupFailedError."""
+    read_account, read_tenant = values.value(("account", "encodedKey")), values.value(("tenant",))
+    read_holder, reference, category = _holder_reader(family, values), rules.reference, template.category
+
+    def look_up(slots: Slots, recipient: str) -> RecipientData:
+        keys = account_keys(read_account(slots), read_holder(slots), read_tenant(slots))
+        return reference.lookup(contact_key=recipient, account_keys=keys, category=category, family=family)
+
+    return look_up
+
+
+def _holder_reader(family: str, values: PlanValues) -> ReadValue:
+    """The key of an event's holder."""
+    return first_of([values.value((name, "encodedKey")) for name in FAMILIES[family].holder.fields])
 
 
 def _suppression(template: Template, data: RecipientData, key: EncodedKey) -> SkippedTemplate | None:

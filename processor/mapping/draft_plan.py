@@ -110,7 +110,7 @@ def plan_draft(
 _PlanFor = Callable[[Slots, str | None], PlannedDraft | SkippedTemplate | None]
 """Slots of a route and the recipient's key -> what comes of the checks of the recipient, and of the text."""
 
-_Destination = tuple[str | None, Failure | None]
+Destination = tuple[str | None, Failure | None]
 """Where a message goes, or why that is nowhere."""
 
 
@@ -126,7 +126,8 @@ class _DraftPlanner:
         """The plan once the recipient is known, to whose fields `values` leads."""
         channel, channel_spec = self.template.type, CHANNELS[self.template.type]
         check = plan_recipient_checks(self.template, self.event, values, self.rules, reissue=self.reissue)
-        write, find_destination = self._write_parts(values), self._find_destination(values)
+        write = self._write_parts(values)
+        find = find_destination(self.template, self.event, values, self.rules)
         may_be_too_long = channel_spec.text_limit is not None
         unsent = State.SENT if channel_spec.is_stream else State.QUEUED
         shown = channel_spec.has_notification
@@ -141,7 +142,7 @@ class _DraftPlanner:
             if parts is None:
                 return None
             subject, body, url = parts
-            found = find_destination(slots, url, checked.tenant)
+            found = find(slots, url, checked.tenant)
             if found is None:
                 return None
             destination, failure = found
@@ -197,44 +198,46 @@ class _DraftPlanner:
 
         return write_in_language
 
-    def _find_destination(self, values: PlanValues) -> Callable[[Slots, str | None, str], _Destination | None]:
-        """Of the slots, the text's address and the event's tenant. None, refused: a webhook's text has no address."""
-        channel, event = CHANNELS[self.template.type], self.event
-        if channel.is_stream:
-            stream_of = lru_cache(maxsize=8)(
-                lambda tenant: (event_type(tenant, event), None)
-            )  # there is hardly another
-            return lambda _slots, _url, tenant: stream_of(tenant)
-        resolve = _address_resolver(self.template.type, self.rules.sms_region)
-        if channel.address is AddressKind.URL:
-            return lambda _slots, url, _tenant: None if url is None else resolve(url)
-        read_address = self._read_address(values)
-        return lambda slots, _url, _tenant: resolve(read_address(slots))
 
-    def _read_address(self, values: PlanValues) -> ReadText:
-        template, time_zone = self.template, self.rules.time_zone
-        if template.recipient is RecipientKind.CUSTOM_FIELD:
-            if template.recipient_field is None:
-                raise AssertionError(f"{template.id}: CUSTOM_FIELD without a field was accepted")
-            read = read_custom_field(template.recipient_field, values)
-            return lambda slots: None if (value := read(slots)) is None else custom_value_text(value, time_zone)
-        field = None if template.recipient is None else CHANNELS[template.type].address_field
-        return give_none if field is None else values.value((RECIPIENT, field))
+def find_destination(
+    template: Template, event: EventName, values: PlanValues, rules: DraftRules
+) -> Callable[[Slots, str | None, str], Destination | None]:
+    """Of the slots, the text's address and the event's tenant: where a message goes, to a recipient whose fields
+    `values` has. None, refused: a webhook's text has no address."""
+    channel = CHANNELS[template.type]
+    if channel.is_stream:
+        stream_of = lru_cache(maxsize=8)(lambda tenant: (event_type(tenant, event), None))  # there is hardly another
+        return lambda _slots, _url, tenant: stream_of(tenant)
+    resolve = _address_resolver(template.type, rules.sms_region)
+    if channel.address is AddressKind.URL:
+        return lambda _slots, url, _tenant: None if url is None else resolve(url)
+    read_address = _read_address(template, values, rules)
+    return lambda slots, _url, _tenant: resolve(read_address(slots))
+
+
+def _read_address(template: Template, values: PlanValues, rules: DraftRules) -> ReadText:
+    if template.recipient is RecipientKind.CUSTOM_FIELD:
+        if template.recipient_field is None:
+            raise AssertionError(f"{template.id}: CUSTOM_FIELD without a field was accepted")
+        read, time_zone = read_custom_field(template.recipient_field, values), rules.time_zone
+        return lambda slots: None if (value := read(slots)) is None else custom_value_text(value, time_zone)
+    field = None if template.recipient is None else CHANNELS[template.type].address_field
+    return give_none if field is None else values.value((RECIPIENT, field))
 
 
 _CACHED_ADDRESSES: Final = 1024
 
 
 @cache
-def _address_resolver(channel: Channel, sms_region: str | None) -> Callable[[str | None], _Destination]:
+def _address_resolver(channel: Channel, sms_region: str | None) -> Callable[[str | None], Destination]:
     """`resolve_address` for one channel, which keeps what came of the last short addresses, for all templates."""
     channel_spec = CHANNELS[channel]
 
     @lru_cache(_CACHED_ADDRESSES)
-    def resolve_short(address: str | None) -> _Destination:
+    def resolve_short(address: str | None) -> Destination:
         return resolve_address(channel_spec, address, sms_region=sms_region)
 
-    def resolve(address: str | None) -> _Destination:
+    def resolve(address: str | None) -> Destination:
         if address is None or len(address) <= DESTINATION_LIMIT_CHARACTERS:
             return resolve_short(address)
         return resolve_address(channel_spec, address, sms_region=sms_region)

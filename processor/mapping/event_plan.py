@@ -12,22 +12,25 @@ from typing import Any, Final, Protocol
 
 from processor.domain.channel import CHANNELS
 from processor.domain.ids import eid
-from processor.domain.message import SkippedTemplate
+from processor.domain.message import SkippedTemplate, State
 from processor.domain.outcome import PlannedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import FailureReason
 from processor.domain.record import EncodedKey, EventName, Headers, OutRecord, Topic
 from processor.domain.template import Template
+from processor.mapping.check_plan import plan_contact
 from processor.mapping.context import MappingContext
 from processor.mapping.decision_plan import DecisionPlan
 from processor.mapping.draft_plan import PlannedDraft, plan_draft
-from processor.mapping.native_outputs import WriteOutputs, native_outputs
+from processor.mapping.native_event import Notify, NotNativeError, native_event
+from processor.mapping.native_outputs import native_outputs
 from processor.mapping.notification_plan import NotificationPlan
 from processor.mapping.outputs import REPAYMENT_KEYS
-from processor.mapping.plan_values import Path, PlanValues, Slots
+from processor.mapping.plan_values import RECIPIENT, Path, PlanValues, Slots
 from processor.mapping.planned_outputs import SAME_HOLES, MessageVariant, message_plan, status_plan, stream_event_plan
 from processor.mapping.recipient import KeyField
 from processor.mapping.scanned_event import ScannedEvent
+from processor.native import NativeEvent, NativeOutputs
 from processor.wire.encode import HEADERS
 from processor.wire.output_plan import OutputPlan
 from processor.wire.value_encoders import ENCODERS
@@ -67,7 +70,7 @@ class EventPlan:
 
     def __init__(self, event: EventName, values: EventValues, context: MappingContext) -> None:
         """Takes some milliseconds for each template."""
-        self._context = context
+        self._event, self._values, self._context = event, values, context
         self._shared = _SharedHoles(event, values, context)
         self._decision = DecisionPlan(event, context)
         self._templates = {
@@ -98,6 +101,13 @@ class EventPlan:
                 return None
             results.append(result)
         return results
+
+    def native_event(self, key_paths: Sequence[Path]) -> NativeEvent | None:
+        """What maps an event in one call; None: only `map_templates` does. `key_paths`: where its ordering key is."""
+        try:
+            return native_event(self._event, self._values, self._context, key_paths, self._templates)
+        except NotNativeError:
+            return None
 
     def write_decision(
         self,
@@ -226,11 +236,11 @@ class _TemplatePlan:
         return TemplateResult(planned=planned, outputs=outputs, missing=missing)
 
     def _write_natively(
-        self, write: WriteOutputs, key: bytes, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles"
+        self, outputs: NativeOutputs, key: bytes, draft: PlannedDraft, source: ScannedEvent, shared: "_SharedHoles"
     ) -> Sequence[bytes]:
         """Message, status and stream event by C."""
         missing, position = draft.missing, source.record.position
-        return write(
+        return outputs.write(
             source.slots,
             key,
             draft.body,
@@ -285,16 +295,61 @@ class _TemplatePlan:
         return writer
 
     def _make_writer(self, variant: MessageVariant) -> _WriteValues:
-        """By C, where that runs plans and each text of the event that outputs have is that of a slot."""
-        args = self._template, self._event, self._context, variant, self._context.encode.output_format
-        message, status, native = message_plan(*args), status_plan(*args), self._values.native
+        native = self.native_outputs(variant)
         if native is not None:
-            plans = (message, status) if self._stream is None else (message, status, self._stream.plan)
-            paths = {**_EVENT_PATHS, "repaymentKey": REPAYMENT_KEYS.get(self._event, ())}
-            write = native_outputs(plans, paths, self._values, native)
-            if write is not None:
-                return partial(self._write_natively, write)
+            return partial(self._write_natively, native)
+        message, status = self._plan_outputs(variant)
         return partial(self._write_holes, _write_holes(message), _write_holes(status))
+
+    def native_outputs(self, variant: MessageVariant) -> NativeOutputs | None:
+        """What writes message, status and stream event in C; None where that does not run plans, or where a text of the
+        event that they have is not that of a slot."""
+        native = self._values.native
+        if native is None:
+            return None
+        plans = self._plan_outputs(variant)
+        paths = {**_EVENT_PATHS, "repaymentKey": REPAYMENT_KEYS.get(self._event, ())}
+        return native_outputs(
+            plans if self._stream is None else (*plans, self._stream.plan), paths, self._values, native
+        )
+
+    def notify(self, values: PlanValues, key_field: KeyField) -> Notify | None:
+        """What writes the `Message` to a recipient, to whose fields `values` leads; None for a channel without one."""
+        notification, encode_missing = self._notification, self._encode_missing
+        if notification is None:
+            return None
+        find_contact = plan_contact(self._template, self._event, values, self._context.draft_rules)
+        read_id = values.value(("eventId",))
+        read_name, read_email = values.value((RECIPIENT, "name")), values.value((RECIPIENT, "emailAddress"))
+        none_missing = self._none_missing
+
+        def notify(
+            slots: Slots, key: str, recipient: str, text: tuple[str | None, str], destination: str, time_ms: int
+        ) -> tuple[tuple[str, ...], bytes, bytes] | None:
+            data = find_contact(slots, recipient)
+            if data is None:
+                return None
+            draft = PlannedDraft(
+                EncodedKey(key),
+                recipient,
+                key_field,
+                *text,
+                destination,
+                State.QUEUED,
+                recipient_data=data,
+                recipient_name=read_name(slots),
+                recipient_email=read_email(slots),
+            )
+            missing = draft.missing
+            value = notification.write_value(draft, read_id(slots), time_ms)
+            return missing, encode_missing(missing) if missing else none_missing, value
+
+        return notify
+
+    def _plan_outputs(self, variant: MessageVariant) -> tuple[OutputPlan, OutputPlan]:
+        """Message and status."""
+        args = self._template, self._event, self._context, variant, self._context.encode.output_format
+        return message_plan(*args), status_plan(*args)
 
     def discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
         """The Discarded `Message` of a draft that is suppressed."""

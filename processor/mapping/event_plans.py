@@ -11,12 +11,13 @@ from typing import Any, Final
 from processor.domain.catalogue import EVENTS
 from processor.domain.outcome import MappingPath
 from processor.domain.placeholders import PlaceholderType
-from processor.domain.record import EventName, SchemaId, SourceRecord
+from processor.domain.record import EventName, Headers, OutFields, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_observer import PlanDifference, PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
-from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules
+from processor.mapping.propagation import propagated_headers
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules, WrittenEvent
 from processor.mapping.verify_plan import Sample, event_differences
 from processor.native import NativePart
 from processor.wire.decode import decode
@@ -96,6 +97,28 @@ class EventPlans:
         if self.sample is not None and self.sample.includes(record.position.offset):
             return self._verify(scanned, record, context, schema_of)
         return scanned
+
+    def write(self, record: SourceRecord, context: MappingContext, outputs: list[OutFields]) -> WrittenEvent | None:
+        """Map a record at once, where a plan does that, and add its outputs; None: nothing was added, and `scan` has to
+        be called, which reports why a record is refused, and raises. Never blocks, and raises nothing."""
+        value = record.value
+        scanner = None if value is None else self._scanners.get(value[:FRAME_BYTES])
+        if scanner is None or value is None or context is not self._context or record.time_ms is None:
+            return None
+        if not _may_be_scanned(record, value, context):
+            return None
+        if self.sample is not None and self.sample.includes(record.position.offset):
+            return None
+        headers: Headers = ()
+        if record.headers:
+            headers, malformed = propagated_headers(record.headers)
+            if malformed:
+                return None
+        try:
+            return scanner.write(record, headers, outputs)
+        except Exception:  # `scan` or the plan raises it again, where that is the record's fault
+            self.refuse(PlanRefusal.ERROR)
+            return None
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
         """The event of each record whose scanner is made, and which is not verified. None: `scan` has to be called,

@@ -1,12 +1,12 @@
 """Outputs of messages that C writes (`_native.pyx`): here the pieces of their plans become its holes. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from processor.mapping.plan_values import Path, PlanValues
 from processor.mapping.planned_outputs import SAME_HOLES
-from processor.native import NativePart
+from processor.native import NativeOutputs, NativePart
 from processor.wire.output_plan import Hole, HoleKind, OutputPlan
 from processor.wire.slot_values import TEXT_FORMS
 from processor.wire.wire_format import WireFormat
@@ -35,9 +35,6 @@ _ENCODINGS: Final = {
     (WireFormat.JSON, HoleKind.TIME): "json time",
 }
 
-WriteOutputs = Callable[..., list[bytes]]
-"""As `NativeOutputs.write` in `_native.pyi`."""
-
 
 @dataclass(frozen=True, slots=True)
 class NativeHole:
@@ -54,7 +51,7 @@ class NativeHole:
 
 def native_outputs(
     plans: Sequence[OutputPlan], slot_paths: Mapping[str, Path], values: PlanValues, native: NativePart
-) -> WriteOutputs | None:
+) -> NativeOutputs | None:
     """What writes all of these outputs; `slot_paths` has the event's path for each hole that is a text of a slot. None:
     one of these is not the text of one slot."""
     programs = []

@@ -10,10 +10,10 @@ from typing import Any, Final
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import EscapeContext
 from processor.mapping.escape import EscapeError, escape
-from processor.mapping.plan_values import PlanValues, ReadText
+from processor.mapping.plan_values import PlanValues
 from processor.mapping.text_plan import ALPHABETS, CONTEXTS, FieldOperation, Operation, TextProgram
 from processor.mapping.values import CURRENCY_DIGITS, DEFAULT_CURRENCY_DIGITS
-from processor.native import NativePart
+from processor.native import NativePart, NativeText
 from processor.wire.scan_program import Form, Leaf
 from processor.wire.slot_values import TEXT_FORMS
 
@@ -24,7 +24,7 @@ _DIGITS_BY_CODE: Final = {code.encode(): digits for code, digits in CURRENCY_DIG
 
 
 @dataclass(frozen=True, slots=True)
-class NativeLimits:
+class TextLimits:
     """Of a value before it is escaped, and of the whole text, in characters. `strict`: no value may be missing."""
 
     value: int
@@ -58,10 +58,10 @@ def native_text(
     writers: Sequence[Callable[[Any], str]],
     values: PlanValues,
     native: NativePart,
-    limits: NativeLimits,
+    limits: TextLimits,
     *,
     refused: type[Exception],
-) -> ReadText:
+) -> NativeText:
     """The text that a program writes; None: refused. `writers` has a closure for each operation, used where C has none;
     it raises `refused`."""
     before, *constants = [constant.encode() for constant in program.constants]
@@ -75,7 +75,7 @@ def native_text(
 
 
 def native_operation(
-    operation: Operation, values: PlanValues, native: NativePart, limits: NativeLimits
+    operation: Operation, values: PlanValues, native: NativePart, limits: TextLimits
 ) -> TextOperation | None:
     """What C does for a placeholder; None: it has nothing for it."""
     if not isinstance(operation, FieldOperation) or operation.format is not None:

@@ -49,20 +49,27 @@ class NotificationPlan:
 
     def write(self, draft: PlannedDraft, source: ScannedEvent, *, propagated: Headers) -> OutRecord:
         """The `Message` of a draft that has a recipient. It may be larger than its topic takes."""
+        topic, partition = self._context.output_topics.notifications.name, source.record.position.partition
+        value = self.write_value(draft, source.id, source.time_ms)
+        return OutRecord(topic, partition, draft.key.encode(), value, (*propagated, *self._added))
+
+    def write_value(self, draft: PlannedDraft, event_id: str, time_ms: int) -> bytes:
+        """Its value. `event_id` is of the event, `time_ms` when its record counts as written."""
+        tenant = self._context.tenant
         data, recipient, name = draft.recipient_data, draft.recipient_key, draft.recipient_name
         template, text = self._template, self._encoders.text
         if data is None or recipient is None or name is None:
             raise InternalError(f"{template.id}: a Message without a recipient")
         write, times = self._writer_of(draft)
-        key, identity = draft.key, notification_id(draft.key)
+        identity = notification_id(draft.key)
         email = email_of(template.type, destination=draft.destination, row=data.contact, email=draft.recipient_email)
-        contact = contact_of(data.contact, tenant=source.tenant, key=recipient, name=name, email=email)
+        contact = contact_of(data.contact, tenant=tenant, key=recipient, name=name, email=email)
         account, owner = self._account(data.account)
         text_or_null = self._encoders.text_or_null
         values = {
             "id": identity.encode(),
             "href": message_href(identity).encode(),
-            "batch.id": batch_id(source.tenant, source.id, template.id).encode(),
+            "batch.id": batch_id(tenant, event_id, template.id).encode(),
             "contact.id": text(contact.id.encode()),
             "contact.href": text(contact.href.encode()),
             "contact.name": text(contact.name.encode()),
@@ -73,10 +80,9 @@ class NotificationPlan:
             "category": self._category(data.category_id, data.category),
             "body": text(draft.body.encode()),
             "audit.created.of": owner,
-            **dict.fromkeys(times, self._encoders.time(source.time_ms)),
+            **dict.fromkeys(times, self._encoders.time(time_ms)),
         }
-        topic, partition = self._context.output_topics.notifications.name, source.record.position.partition
-        return OutRecord(topic, partition, key.encode(), write(values), (*propagated, *self._added))
+        return write(values)
 
     def _writer_of(self, draft: PlannedDraft) -> tuple[Fill, tuple[str, ...]]:
         """Of `Message`s with the fields that this one has, and the paths of their times: each is that of creation."""

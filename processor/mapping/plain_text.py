@@ -16,7 +16,7 @@ from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import EscapeContext, Text
 from processor.mapping.escape import SUBJECT_LIMIT_CHARACTERS, EscapeError, escape, subject_line
 from processor.mapping.format import format_value
-from processor.mapping.native_text import NativeLimits, native_text
+from processor.mapping.native_text import TextLimits, native_text
 from processor.mapping.plan_values import PlanValues, ReadText, ReadValue, Slots, first_of, read_custom_field
 from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS
 from processor.mapping.text_plan import (
@@ -29,6 +29,7 @@ from processor.mapping.text_plan import (
     text_program,
 )
 from processor.mapping.values import custom_value_text
+from processor.native import NativePart, NativeParts, NativeText
 
 Parts = tuple[str | None, str, str | None]
 """Subject, body and address of a message, as `Rendered` has them."""
@@ -102,6 +103,13 @@ PLAIN_ESCAPES: Final[Mapping[EscapeContext, _EscapeText]] = {
 # ---------------------------------------------------------------------------------------------------------------- texts
 
 
+def subject_text(subject: str) -> str:
+    """A subject as it was written, as it is sent."""
+    if subject.isprintable() and len(subject) <= SUBJECT_LIMIT_CHARACTERS:
+        return subject
+    return subject_line(subject)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPlanner:
     """Makes closures of the texts of one template, for the events of one family.
@@ -130,8 +138,7 @@ class TextPlanner:
                 subject = write_subject(slots)
                 if subject is None:
                     return None
-                if not subject.isprintable() or len(subject) > SUBJECT_LIMIT_CHARACTERS:
-                    subject = subject_line(subject)
+                subject = subject_text(subject)
             if write_url is not None:
                 url = write_url(slots)
                 if url is None:
@@ -146,30 +153,45 @@ class TextPlanner:
             (constant,) = program.constants
             text = constant if len(constant) <= self.limit_characters else None
             return lambda _slots: text
+        native = self.values.native
+        if native is not None:
+            return self._native_text(program, native)
         layout = "%s".join(constant.replace("%", "%%") for constant in program.constants)
-        share = max(self.limit_characters // len(program.operations), _SHORT_TEXT_CHARACTERS)
-        writers = tuple([self._writer(operation, share) for operation in program.operations])
-        # What becomes shorter when it is escaped needs room before, too.
-        shortened_count = sum(CONTEXTS[operation.context].may_shorten for operation in program.operations)
-        limit = self.limit_characters - shortened_count * _SHORT_TEXT_CHARACTERS
-        if self.values.native is not None:
-            return native_text(
-                program,
-                writers,
-                self.values,
-                self.values.native,
-                NativeLimits(share, limit, strict=self.strict),
-                refused=_RefusedError,
-            )
+        writers, limits = self._writers(program), self._limits(program)
 
         def write(slots: Slots) -> str | None:
             try:
                 text = layout % tuple([writer(slots) for writer in writers])
             except _RefusedError:
                 return None
-            return text if len(text) <= limit else None
+            return text if len(text) <= limits.text else None
 
         return write
+
+    def native_parts(self, text: Text, native: NativePart) -> NativeParts:
+        """What C writes body, subject and address with."""
+        body, subject, url = [
+            None if segments is None else self._native_text(text_program(segments, self.family), native)
+            for segments in (text.body, text.subject, text.url)
+        ]
+        assert body is not None
+        return body, subject, url
+
+    def _native_text(self, program: TextProgram, native: NativePart) -> NativeText:
+        writers, limits = self._writers(program), self._limits(program)
+        return native_text(program, writers, self.values, native, limits, refused=_RefusedError)
+
+    def _limits(self, program: TextProgram) -> TextLimits:
+        count = len(program.operations)
+        share = max(self.limit_characters // max(count, 1), _SHORT_TEXT_CHARACTERS)
+        # What becomes shorter when it is escaped needs room before, too.
+        shortened_count = sum(CONTEXTS[operation.context].may_shorten for operation in program.operations)
+        limit = self.limit_characters - shortened_count * _SHORT_TEXT_CHARACTERS
+        return TextLimits(share, limit, strict=self.strict)
+
+    def _writers(self, program: TextProgram) -> tuple[_Write, ...]:
+        share = self._limits(program).value
+        return tuple([self._writer(operation, share) for operation in program.operations])
 
     def _writer(self, operation: Operation, share: int) -> _Write:
         """What stands for a placeholder; raises _RefusedError. `share`: so long may its value be."""

@@ -13,17 +13,18 @@ from itertools import chain
 from typing import Final, Protocol
 
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
-from processor.domain.event import Event, Fields, SourceEvent
+from processor.domain.event import Event, Fields, Identity, SourceEvent
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import TemplateResult
-from processor.domain.record import EventName, Headers, OutRecord, SourceRecord
+from processor.domain.outcome import PlannedMessages, TemplateResult
+from processor.domain.record import EventName, Headers, OutFields, OutRecord, SourceRecord, Topic
 from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
+from processor.mapping.native_event import events_program
 from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.plan_values import first_of
 from processor.mapping.scanned_values import ScannedValues
-from processor.native import NativePart
+from processor.native import NativeEvent, NativePart
 from processor.wire.decode import decode
 from processor.wire.errors import ContentError
 from processor.wire.event_rules import check_event
@@ -33,13 +34,17 @@ from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
 from processor.wire.scan_program import NotPlannedError, Path, scan_program
 from processor.wire.schema import WriterSchema
-from processor.wire.slot_values import Slots, value_reader
+from processor.wire.slot_values import Scan, Slots, value_reader
 
 _ENVELOPE: Final[tuple[Path, ...]] = (("eventId",), ("event",), ("occurredAt",), ("tenant",), ("correlationId",))
 _HOLDERS: Final[tuple[Path, ...]] = (("client", "encodedKey"), ("group", "encodedKey"))
 
 Rule = Callable[[EventName, Slots], bool]
 """Whether the values of an event of this name do not contradict each other."""
+
+
+WrittenEvent = tuple[Identity, PlannedMessages, int]
+"""Of an event whose outputs were written: which it is, what was made of it, and how many bytes the outputs have."""
 
 
 class TemplatesPlan(Protocol):
@@ -50,6 +55,9 @@ class TemplatesPlan(Protocol):
     ) -> list[TemplateResult] | None:
         """What comes of each of these templates, in this order; None: refused, as with another context than the one
         that the event was scanned with."""
+
+    def native_event(self, key_paths: Sequence[Path]) -> NativeEvent | None:
+        """What maps an event in one call; None: only `map_templates` does. `key_paths`: where its ordering key is."""
 
     def write_decision(
         self,
@@ -148,7 +156,20 @@ class EventScanner:
         self.values = ScannedValues(program, time_zone=rules.time_zone, known={("tenant",): tenant}, native=native)
         self._writer = writer
         self._schemas = schemas
-        self._scan = plain_scan(program) if native is None else native_scan(program, native)
+        self._is_consistent = _rule_of(family, self.values)
+        self._scan: Scan
+        if native is None:
+            self._scan, self._native_events = plain_scan(program), None
+        else:
+            self._scan = scan = native_scan(program, native)
+            events = events_program(
+                program,
+                family,
+                tenant=tenant,
+                is_consistent=self._is_consistent if family.name in _RULE_PATHS else None,
+                make_event=self._plan_native,
+            )
+            self._native_events = None if events is None else native.make_events(scan, events)
         self._name = self.values.value(("event",))
         self._id = self.values.value(("eventId",))
         self._tenant = value_reader(program.places["tenant",])
@@ -156,7 +177,8 @@ class EventScanner:
         self.read_occurred_at_micros = self.values.micros(("occurredAt",))
         self._make_plan = make_plan
         self._plans: dict[EventName, TemplatesPlan] = {}
-        self._is_consistent = _rule_of(family, self.values)
+        self._topic, self._topic_utf8 = Topic(""), b""
+        self._key_paths = keys
         self._key_of = {event: first_of([self.values.utf8(path) for path in key]) for event, key in keys.items()}
 
     def scan(self, record: SourceRecord) -> ScannedEvent | PlanRefusal:
@@ -176,12 +198,35 @@ class EventScanner:
             return PlanRefusal.CHECK
         return ScannedEvent(record, slots, self, name, self._id(slots))
 
+    def write(self, record: SourceRecord, propagated: Headers, outputs: list[OutFields]) -> WrittenEvent | None:
+        """Map `record`, of the same schema, in one call, and add its outputs; None: nothing is added, as `scan` has to
+        say what it is. Its own time has to be one that counts."""
+        if self._native_events is None or record.value is None or not record.key:
+            return None
+        position = record.position
+        if position.topic != self._topic:
+            self._topic, self._topic_utf8 = position.topic, position.topic.encode()
+        return self._native_events.write(
+            record.value,
+            FRAME_BYTES,
+            record.key,
+            self._topic_utf8,
+            position.partition,
+            position.offset,
+            record.timestamp_ms,
+            propagated,
+            outputs,
+        )
+
     def plan_of(self, name: EventName) -> TemplatesPlan:
         """The plan of the templates for an event's name."""
         plan = self._plans.get(name)
         if plan is None:
             plan = self._plans[name] = self._make_plan(name, self)
         return plan
+
+    def _plan_native(self, name: EventName) -> NativeEvent | None:
+        return self.plan_of(name).native_event(self._key_paths[name]) if name in self._key_paths else None
 
     def read_event(self, record: SourceRecord) -> Event:
         """The event of a record that was scanned."""

@@ -61,7 +61,7 @@ class ScannedValues:
 
     def leaf(self, path: Path) -> Leaf | None:
         """As PlanValues has it."""
-        place = None if path in self._known else self._program.places.get(path)
+        place = self._program.places.get(path)
         return place.source if place is not None and isinstance(place.source, Leaf) else None
 
     def is_there(self, path: Path) -> Callable[[Slots], bool]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
-from processor.native import NativePart
+from processor.native import NativePart, NativeScan
 from processor.wire.avro_binary import Read
 from processor.wire.scan_expressions import max_decimal_bytes
 from processor.wire.scan_program import (
@@ -21,7 +21,6 @@ from processor.wire.scan_program import (
     Whole,
     end_of,
 )
-from processor.wire.slot_values import Scan
 
 _NO_SLOT: Final = -1
 
@@ -35,12 +34,11 @@ class _Operation(NamedTuple):
     b: int = 0
 
 
-def native_scan(program: ScanProgram, native: NativePart) -> Scan:
+def native_scan(program: ScanProgram, native: NativePart) -> NativeScan:
     """The program as a function that raises nothing. Its slots take an index, as those of `plain_scan` do."""
     assembler = _Assembler()
     code = [(native.scan_operations[step.name], step.slot, step.a, step.b) for step in assembler.node(program.root)]
-    scan: Scan = native.make_scan(code, assembler.slot_count, assembler.symbol_tables, assembler.readers)
-    return scan
+    return native.make_scan(code, assembler.slot_count, assembler.symbol_tables, assembler.readers)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.engine import consumer
 from processor.engine import loop as module
-from processor.engine.batch import ProcessedRecord, split_batch
+from processor.engine.batch import ProcessedRecords, split_batch
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.loop import run
 from processor.engine.partition import AssignedPartition
@@ -30,6 +30,7 @@ from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
+from processor.mapping.options import Plan
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings, Switch
 from processor.wire.dead_letter import read_dead_letter
 from tests.bench.backlog import TEMPLATE as STATEMENT
@@ -43,14 +44,14 @@ PARTITION = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), Futur
 EVENTS = Topic("banking.events")
 
 
-def processed_record(offset: int, size: int) -> ProcessedRecord:
+def processed_record(offset: int, size: int) -> ProcessedRecords:
     """A record whose outputs weigh `size` bytes."""
     out = OutRecord(Topic("communications.dead-letters"), 0, None, b"x" * size)
     record = SourceRecord(RecordPosition(EVENTS, 0, offset), 0, None, None)
-    return ProcessedRecord(PARTITION, Rejected(record, Reason.BAD_FRAME, "", (out,)))
+    return ProcessedRecords(PARTITION, Rejected(record, Reason.BAD_FRAME, "", (out,)))
 
 
-def processed_records(*sizes: int) -> list[ProcessedRecord]:
+def processed_records(*sizes: int) -> list[ProcessedRecords]:
     return [processed_record(offset, size) for offset, size in enumerate(sizes)]
 
 
@@ -199,7 +200,7 @@ def test_large_records_are_not_scanned_far_ahead(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may take so long to be mapped that most of what is scanned ahead is scanned again by the next pass."""
-    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, plan=Plan.PLAIN)
     installation.produce_events([repayment(n) for n in range(30)])
     scanned: list[list[int]] = []
     scan_ahead = EventPlans.scan_ahead

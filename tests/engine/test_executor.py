@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 
@@ -10,16 +11,21 @@ from processor.errors import UsageError
 from processor.mapping.options import Plan
 from processor.native import NativePart
 
+UNUSED: Any = None
 PART = NativePart(
     version=version("processor"),
-    make_scan=id,
+    make_scan=UNUSED,
     scan_operations={},
-    make_text=lambda *_: str,
+    make_text=UNUSED,
     text_operations={},
     escapes={},
-    make_outputs=lambda _: list,
+    make_outputs=UNUSED,
     output_sources={},
     output_encodings={},
+    make_template=UNUSED,
+    make_event=UNUSED,
+    make_events=UNUSED,
+    checks={},
 )
 
 

@@ -116,7 +116,7 @@ def test_a_wrong_plan_in_production(
 
     def wrong(self: EventPlan, *args: Any, **options: Any) -> list[TemplateResult]:
         return [
-            replace(result, outputs=tuple(replace(output, key=b"wrong") for output in result.outputs))
+            replace(result, outputs=tuple(output._replace(key=b"wrong") for output in result.outputs))
             for result in right(self, *args, **options) or []
         ]
 

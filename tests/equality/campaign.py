@@ -20,9 +20,10 @@ from processor.domain.event import Event, Fields
 from processor.domain.operation import OperationId, PastOperation
 from processor.domain.outcome import MappingPath, Outcome, Processed, Rejected
 from processor.domain.reasons import DecisionReason
-from processor.domain.record import Headers, SchemaGuid, SchemaId
+from processor.domain.record import Headers, OutFields, SchemaGuid, SchemaId
 from processor.domain.template import Template, TemplateSet, template_set
 from processor.mapping.event_plans import EventPlans
+from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.scanned_event import ScannedEvent
 from processor.native import NATIVE
 from processor.wire.decode import event_from_json
@@ -37,7 +38,7 @@ from tests.fuzz.corpus import FIRST_WRITER_ID, Corpus, ValidRecord
 from tests.fuzz.environment import Configuration, Environment, configurations, schemas_of
 from tests.fuzz.extreme import extreme_event
 from tests.fuzz.mutated import mutated_record
-from tests.support.planned import TRACE, comparable
+from tests.support.planned import TRACE, comparable, is_what_was_written
 
 EXECUTORS: Final = (MappingPath.PLAIN, *(() if NATIVE is None else (MappingPath.NATIVE,)))
 FAMILIES_PER_ROUND: Final = 2
@@ -98,9 +99,15 @@ class Example:
 
 
 class ObservedPlans(EventPlans):
-    """Plans that know whether the last record was scanned."""
+    """Plans that know whether the last record was scanned, and whether one has raised an error."""
 
     has_scanned = False
+    has_raised = False
+
+    def refuse(self, reason: PlanRefusal) -> None:
+        """As EventPlans has it."""
+        super().refuse(reason)
+        self.has_raised = self.has_raised or reason is PlanRefusal.ERROR
 
     def scan(self, *args: Any, **options: Any) -> ScannedEvent | None:
         """As EventPlans has it."""
@@ -243,7 +250,22 @@ class Round:
             tally.differences.append(Difference(number, f"the outcome of {executor} is not the reference's"))
         accepted = self.plans[executor].has_scanned and is_accepted(planned)
         tally.counts[f"{example.kind}: accepted by {executor}"] += accepted
+        self._check_written(executor, example, reference, tally)
         return accepted
+
+    def _check_written(self, executor: MappingPath, example: Example, reference: Outcome, tally: Tally) -> None:
+        """Check what an executor writes of a record at once, if it does."""
+        number, record, plans = int(example.case.name), example.case.record, self.plans[executor]
+        outputs: list[OutFields] = []
+        written = plans.write(record, self._planned[executor], outputs)
+        tally.counts[f"{example.kind}: written at once by {executor}"] += written is not None
+        if plans.has_raised:
+            plans.has_raised = False
+            tally.differences.append(Difference(number, f"{executor} raised an error while it wrote a record at once"))
+        elif written is None and outputs:
+            tally.differences.append(Difference(number, f"{executor} refused a record, and wrote some outputs"))
+        elif written is not None and not is_what_was_written(reference, written, outputs):
+            tally.differences.append(Difference(number, f"what {executor} wrote at once is not the reference's"))
 
 
 def run_round(sources: Sources, seed: int, number: int, numbers: range, executors: Sequence[MappingPath]) -> Tally:

@@ -38,7 +38,7 @@ from tests.support.builders import (
 )
 from tests.support.executors import native_in_use
 from tests.support.laws import examples
-from tests.support.planned import TRACE, avro_record, comparable, is_planned, with_plans
+from tests.support.planned import TRACE, avro_record, check_written, comparable, is_planned, with_plans
 from tests.support.wire import SCHEMAS, changed_schema, events_of, field_of
 
 pytestmark = pytest.mark.usefixtures("executor")
@@ -51,11 +51,13 @@ EXAMPLES: Final = {
 
 
 def check_equal(record: SourceRecord, context: MappingContext, **options: Any) -> bool:
-    """Whether the record is planned; its outcome is the reference's in any case."""
+    """Whether the record is planned; its outcome is the reference's in any case, and so is what is written at once."""
     planned_context = context if context.plans else with_plans(context)
     planned = map_record(record, planned_context, **options)
     reference = map_record(record, replace(context, plans=None), **options)
     assert comparable(reference) == comparable(planned)
+    if not options:
+        check_written(record, planned_context, reference)
     return is_planned(planned)
 
 

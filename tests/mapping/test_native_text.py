@@ -13,7 +13,7 @@ from processor.domain.catalogue import FAMILIES
 from processor.domain.event import Fields
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, NamedPlaceholder, Segment, Text
-from processor.mapping.native_text import NativeLimits, native_operation
+from processor.mapping.native_text import TextLimits, native_operation
 from processor.mapping.plain_text import TextPlanner
 from processor.mapping.plan_values import Path, RecipientValues
 from processor.mapping.scanned_values import ScannedValues
@@ -225,4 +225,4 @@ def test_what_is_written_in_c(name: str, context: EscapeContext) -> None:
     read = set(read_paths(text, "loan_transaction"))
     values, _ = scanned(make_event().fields, "loan_transaction", read, UTC)
 
-    assert native_operation(operation, values, native(), NativeLimits(100, 100, strict=False)) is not None
+    assert native_operation(operation, values, native(), TextLimits(100, 100, strict=False)) is not None

@@ -142,7 +142,7 @@ def test_each_record_of_a_past_operation_names_it(headers: Headers) -> None:
 def without_operation(out: OutRecord) -> OutRecord:
     """An output without the last header of this name."""
     at = max(index for index, header in enumerate(out.headers) if header == HEADER)
-    return replace(out, headers=(*out.headers[:at], *out.headers[at + 1 :]))
+    return out._replace(headers=(*out.headers[:at], *out.headers[at + 1 :]))
 
 
 def test_run_writes_no_operation() -> None:
@@ -196,7 +196,7 @@ def test_a_past_operation_makes_the_same_messages(
     added = {HEADER, LATE}
 
     assert list(by_run) == [
-        replace(out, headers=tuple(header for header in out.headers if header not in added)) for out in by_operation
+        out._replace(headers=tuple(header for header in out.headers if header not in added)) for out in by_operation
     ]
     assert all(HEADER in out.headers for out in by_operation)
 

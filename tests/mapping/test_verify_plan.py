@@ -52,7 +52,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, change: Callable[[TemplateResult], Te
 def with_output(result: TemplateResult, **changes: Any) -> TemplateResult:
     """The result with another first output."""
     first, *others = result.outputs
-    return replace(result, outputs=(replace(first, **changes), *others))
+    return replace(result, outputs=(first._replace(**changes), *others))
 
 
 SKIPPED = SkippedTemplate(reason=DecisionReason.INACTIVE, detail="secret")
@@ -100,7 +100,7 @@ def test_a_wrong_decision_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def wrong(self: EventPlan, *args: Any, **options: Any) -> OutRecord | None:
         decision = right(self, *args, **options)
-        return decision and replace(decision, value=b"secret")
+        return decision and decision._replace(value=b"secret")
 
     monkeypatch.setattr(EventPlan, "write_decision", wrong)
     context, observer = verified_context()

@@ -1,19 +1,21 @@
 """Records and contexts for plans, and what a planned outcome has in common with the reference's."""
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, NoReturn
 
 from processor.domain.catalogue import ordering_key
-from processor.domain.event import Fields
+from processor.domain.event import Fields, identity_of
 from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed
 from processor.domain.output_topics import OutputValue
-from processor.domain.record import Headers, SchemaId, SourceRecord
+from processor.domain.record import Headers, OutFields, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.plan_observer import PlanDifference, PlanRefusal
+from processor.mapping.scanned_event import WrittenEvent
 from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
-from tests.support.builders import make_event, make_record, map_record, schemas
+from tests.support.builders import TENANT, make_event, make_record, map_record, schemas
 from tests.support.executors import native_in_use
 
 
@@ -104,6 +106,35 @@ def _of_message(created: CreatedMessage | PlannedMessage) -> tuple[Any, ...]:
         created.time_ms,
         created.destination,
         created.replaced,
+    )
+
+
+def check_written(record: SourceRecord, context: MappingContext, outcome: Outcome) -> bool:
+    """Whether plans write a record at once; what they write is that of its outcome."""
+    assert isinstance(context.plans, EventPlans)
+    outputs: list[OutFields] = []
+    written = context.plans.write(record, context, outputs)
+    if written is None:
+        assert not outputs
+        return False
+    assert is_what_was_written(outcome, written, outputs)
+    return True
+
+
+def is_what_was_written(outcome: Outcome, written: WrittenEvent, outputs: list[OutFields]) -> bool:
+    """Whether an event that was written at once has the outputs and messages of an outcome, and nothing else."""
+    if not isinstance(outcome, Processed) or outcome.skipped or outcome.failed or outcome.malformed_headers:
+        return False
+    (identity, made, size_bytes), messages = written, outcome.messages
+    return (
+        list(outcome.outputs) == outputs
+        and outcome.output_bytes == size_bytes
+        and made.topics == tuple(output.topic for output in outcome.outputs)
+        and made.templates == tuple((message.template_id, message.template_version) for message in messages)
+        and {identity} == {identity_of(TENANT, message.event_id) for message in messages}
+        and outcome.wrong_key is None
+        and not any(message.replaced for message in messages)
+        and made.missing == tuple(chain.from_iterable(result.missing for result in outcome.results))
     )
 
 

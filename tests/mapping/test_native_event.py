@@ -1,0 +1,201 @@
+"""Events that C maps in one call: the outputs of the reference, or nothing at all."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.domain.catalogue import Target
+from processor.domain.record import EventName, SourceRecord
+from processor.domain.template import Operator, Subscription
+from processor.mapping.conditions import COMPARE
+from processor.mapping.context import MappingContext
+from processor.mapping.event_plans import EventPlans
+from processor.mapping.native_event import amount_bounds
+from processor.mapping.plan_observer import PlanRefusal
+from processor.mapping.scanned_event import EventScanner
+from processor.mapping.verify_plan import Sample
+from processor.native import NATIVE
+from processor.templates.load import SHIPPED
+from processor.wire.wire_format import WireFormat
+from tests.support.builders import make_condition, make_context, make_email, make_event, make_template, map_record
+from tests.support.executors import NEEDS_NATIVE
+from tests.support.planned import TRACE, RecordedReports, avro_record, check_written
+
+pytestmark = NEEDS_NATIVE
+
+SAMPLES: Final = {path.stem: json.loads(path.read_text()) for path in (SHIPPED / "events").glob("*.json")}
+
+
+def with_native(context: MappingContext, **options: Any) -> MappingContext:
+    return replace(context, plans=EventPlans(native=NATIVE, **options))
+
+
+@cache
+def shipped(form: WireFormat) -> MappingContext:
+    return with_native(make_context(form=form))
+
+
+def is_written(record: SourceRecord, context: MappingContext) -> bool:
+    """Whether it is written at once, when its plan is there; what is written is the reference's."""
+    map_record(record, context)
+    return check_written(record, context, map_record(record, replace(context, plans=None)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which are written
+
+
+@pytest.mark.parametrize("form", WireFormat)
+def test_most_shipped_samples(form: WireFormat) -> None:
+    """Not those with a template for a role in a group, whose message has no address, or that is skipped."""
+    refused = {name for name, event in SAMPLES.items() if not is_written(record_of(event), shipped(form))}
+
+    assert REFUSED == refused
+
+
+def record_of(event: Any) -> SourceRecord:
+    return avro_record(make_event(event).fields)
+
+
+REFUSED: Final = {
+    *("GROUP_CREATED", "SAVINGS_TRANSACTION_EDITED"),
+    *("CREDIT_ARRANGEMENT_DELETED", "DEPOSIT_INTEREST_APPLIED"),
+    "SAVINGS_DEPOSIT",
+}
+
+CHANNELS: Final[dict[str, Callable[[], Any]]] = {
+    "stream": make_template,
+    "e-mail": make_email,
+}
+
+
+@pytest.mark.parametrize("form", WireFormat)
+@pytest.mark.parametrize("make", CHANNELS.values(), ids=CHANNELS)
+def test_channels(make: Callable[[], Any], form: WireFormat) -> None:
+    """Each by itself, and with headers that are carried on."""
+    context = with_native(make_context(make(), form=form))
+
+    assert is_written(avro_record(), context)
+    assert is_written(avro_record(headers=TRACE), context)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which are refused
+
+WRONG: Final[dict[str, SourceRecord]] = {
+    "another key": avro_record(key=b"f" * 32),
+    "no key": replace(avro_record(), key=None),
+    "another tenant": avro_record(tenant="southbank"),
+    "no time": replace(avro_record(), timestamp_ms=-1),
+    "a malformed header": avro_record(headers=(("traceparent", b"?"),)),
+    "headers that cannot be read": replace(avro_record(), headers_error="not UTF-8"),
+    "a content type": avro_record(headers=(("Content-Type", b"application/json"),)),
+    "no value": replace(avro_record(), value=None),
+    "JSON": replace(avro_record(), value=b"{}"),
+    "another frame": replace(avro_record(), value=b"\x00\x00\x00\x00\xff" + (avro_record().value or b"")[5:]),
+    "a byte less": replace(avro_record(), value=(avro_record().value or b"")[:-1]),
+    "a byte more": replace(avro_record(), value=(avro_record().value or b"") + b"\x00"),
+}
+
+
+@pytest.mark.parametrize("record", WRONG.values(), ids=WRONG)
+def test_records_that_are_no_ordinary_ones(record: SourceRecord) -> None:
+    """They are mapped one by one."""
+    context = with_native(make_context(make_template()))
+
+    assert is_written(avro_record(), context)
+    assert not is_written(record, context)
+
+
+TEMPLATES: Final[dict[str, Any]] = {
+    "inactive": make_template("other", active=False),
+    "of a condition that is false": make_template(
+        "other", conditions=[make_condition("TRANSACTION_AMOUNT", "LESS_THAN", "0")]
+    ),
+    "of another target": make_template("other", target=Target.SAVINGS),
+    "whose text lacks a value": make_template("other", body="{GROUP_ID}", strict=True),
+    "for those who opted in": make_template("other", subscription=Subscription.OPT_IN),
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_one_template_that_makes_no_message(template: Any) -> None:
+    """Nothing of the event is written at once, not the other template's message either."""
+    context = with_native(make_context(make_template(), template))
+
+    assert not is_written(avro_record(), context)
+
+
+def test_records_of_the_sample_are_verified_one_by_one() -> None:
+    """PROCESSOR_PLAN_VERIFY."""
+    context = with_native(make_context(make_template()), sample=Sample(1.0))
+
+    assert not is_written(avro_record(), context)
+
+
+def test_plans_of_another_context() -> None:
+    """They were made for other templates."""
+    context = with_native(make_context(make_template()))
+    other = replace(make_context(make_email()), plans=context.plans)
+
+    assert is_written(avro_record(), context)
+    assert not check_written(avro_record(), other, map_record(avro_record(), context))
+
+
+def test_an_error_is_reported_and_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is mapped by itself then; if the fault is its own, that raises again."""
+    reports = RecordedReports()
+    context = with_native(make_context(make_template()), observer=reports)
+    map_record(avro_record(), context)
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(EventScanner, "write", fail)
+
+    assert not check_written(avro_record(), context, map_record(avro_record(), context))
+    assert PlanRefusal.ERROR == reports.refusals[-1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Its parts
+
+
+@given(data=st.binary(max_size=600))
+def test_digests(data: bytes) -> None:
+    """BLAKE2b of 16 bytes, of one block, of several, and of exactly one."""
+    from processor import _native  # noqa: PLC0415  it may not be there
+
+    for part in (data, data[:128], data[:129], b""):
+        assert blake2b(part, digest_size=16).hexdigest().encode() == _native.hex_digest_of(part)
+
+
+@given(
+    operator=st.sampled_from([Operator.MORE_THAN, Operator.LESS_THAN, Operator.EQUALS]),
+    operand=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9, places=6),
+    unscaled=st.integers(-(10**12), 10**12),
+    scale=st.integers(0, 8),
+)
+def test_bounds_of_amounts(operator: Operator, operand: Decimal, unscaled: int, scale: int) -> None:
+    """An amount lies within them where the comparison is true, with an operand of any number of digits."""
+    bounds = amount_bounds(operator, (operand,), scale)
+    assert bounds is not None
+    low, high = bounds
+
+    assert COMPARE[operator](Decimal(unscaled).scaleb(-scale), operand) == (low <= unscaled <= high)
+
+
+def test_bounds_that_cannot_be_said() -> None:
+    """Other operators, dates, and numbers that need more than 64 bits."""
+    assert amount_bounds(Operator.DIFFERENT_THAN, (Decimal(1),), 2) is None
+    assert amount_bounds(Operator.MORE_THAN, (Decimal(10**18),), 2) is None
+    assert amount_bounds(Operator.BETWEEN, (Decimal(1), Decimal(3)), 2) == (100, 300)
+    assert EventName("LOAN_REPAYMENT") in SAMPLES
