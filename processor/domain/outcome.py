@@ -99,7 +99,7 @@ class PlannedMessage:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # counted by the thousand, and hashed for that
 class PlannedMessages:
     """What plans made of an event at once: a message of each of these templates, by id and version, and one output on
     each of these topics, in order. `missing` as in TemplateResult, of all of them. Many events share it."""

@@ -41,6 +41,13 @@ class DeduplicationWindow:
                 return earlier.offset
         return None
 
+    def remember_new(self, event: SeenEvent) -> bool:
+        """Add `event`, unless it was seen before it; whether it was new."""
+        if event.identity in self._first and self.first_seen(event) is not None:
+            return False
+        self.remember(event)
+        return True
+
     def remember(self, event: SeenEvent) -> None:
         """Add `event`. Events come in the order of their offsets; one that is there already changes nothing."""
         if self._seen and event.offset <= self._seen[-1].offset:

@@ -138,12 +138,6 @@ class _Room:
         self.records -= outcome.record_count
         self.output_bytes -= outcome.output_bytes
 
-    def has_room_beside(self, run: PlannedRun) -> bool:
-        """Whether a run that was not taken yet may go on."""
-        if run.record_count >= self.records or run.output_bytes >= self.output_bytes:
-            return False
-        return not self.is_time_over
-
 
 class Loop:
     """The loop. Owns no client: `connect` joins the parts, and closes them."""
@@ -390,30 +384,30 @@ class Loop:
         partition, record = first
         if not self._consumer.is_current(partition):
             return None
-        run, deduplication, backlog = PlannedRun(plans.path, record.position), partition.deduplication, self._backlog
-        outputs, messages, suspect = run.outputs, Counter[PlannedMessages](), self._suspect
-        while record.position != suspect:
+        run, backlog, suspect = PlannedRun(plans.path, record.position), self._backlog, self._suspect
+        write, until, monotonic = plans.write, room.until, time.monotonic
+        outputs, messages, is_new = run.outputs, Counter[PlannedMessages](), partition.deduplication.remember_new
+        record_count = output_bytes = 0
+        while suspect is None or record.position != suspect:
             count = len(outputs)
-            written = plans.write(record, context, outputs)
+            written = write(record, context, outputs)
             if written is None:
                 break
             identity, made, size_bytes = written
-            position = record.position
-            seen = SeenEvent(position.offset, record.timestamp_ms, identity)
-            if deduplication.first_seen(seen) is not None:
+            if not is_new(SeenEvent(record.position.offset, record.timestamp_ms, identity)):
                 del outputs[count:]
                 break
-            deduplication.remember(seen)
             messages[made] += 1
-            run.last = position
-            run.record_count += 1
-            run.output_bytes += size_bytes
+            record_count += 1
+            output_bytes += size_bytes
+            run.last = record.position
             backlog.popleft()
-            if not backlog or not room.has_room_beside(run):
+            if not backlog or record_count >= room.records or output_bytes >= room.output_bytes or monotonic() >= until:
                 break
             other, record = backlog[0]
             if other is not partition:
                 break
+        run.record_count, run.output_bytes = record_count, output_bytes
         if not run.record_count:
             return None
         run.messages = messages

@@ -80,6 +80,8 @@ class TableStore:
 
     def get(self, table: Table, key: str) -> bytes | None:
         """The value of a row; None when there is none. As all: DependencyError when the disk does not return it."""
+        if table in self._empty:
+            return None
         try:  # for each event and template: a context manager would take as long as the look-up
             value: bytes | None = self._rows.get(_row_key(table, key.encode()))
         except Exception as error:
@@ -88,10 +90,8 @@ class TableStore:
 
     def has_rows(self, table: Table) -> bool:
         """Whether a table has any row."""
-        prefix = _row_key(table, b"")
         with self._translate_disk_errors():
-            first = next(iter(self._rows.keys(from_key=prefix)), b"")
-        return isinstance(first, bytes) and first.startswith(prefix)
+            return _has_rows(self._rows, table)
 
     def invalid_count(self, table: Table) -> int:
         """How many rows of a table are invalid now."""
@@ -124,6 +124,7 @@ class TableStore:
                     batch.delete(key)
                 else:
                     batch.put(key, row.value)
+                    self._empty.discard(row.table)
                 index_key = _invalid_key(row.table, row.key)
                 if row.invalid is not None:
                     batch.put(index_key, f"{row.invalid.partition} {row.invalid.offset} {row.invalid.error}".encode())
@@ -222,6 +223,7 @@ class TableStore:
             layout = rows.get(_LAYOUT_KEY)
             for key in (_CURRENT_KEY, *map(_topic_key, Table)):  # read at start, and spread over RocksDB's files
                 rows.get(key)
+            self._empty = {table for table in Table if not _has_rows(rows, table)}  # an unused one costs no look-up
             self._invalid = Counter(row.table for table in Table for row in _read_invalid_rows(rows, table))
             if layout is None:
                 rows.put(_LAYOUT_KEY, _LAYOUT_VERSION)
@@ -341,6 +343,12 @@ def _parse_invalid_row(index_key: bytes, value: bytes) -> InvalidTableRow:
     table, key = index_key.removeprefix(_INVALID_PREFIX).split(b"\0", 1)
     partition, offset, error = value.decode().split(" ", 2)
     return InvalidTableRow(Table(table.decode()), key, int(partition), int(offset), error)
+
+
+def _has_rows(rows: Rdict, table: Table) -> bool:
+    prefix = _row_key(table, b"")
+    first = next(iter(rows.keys(from_key=prefix)), b"")
+    return isinstance(first, bytes) and first.startswith(prefix)
 
 
 def _read_invalid_rows(rows: Rdict, table: Table) -> Iterator[InvalidTableRow]:

@@ -564,6 +564,25 @@ def test_topics_that_are_missing(installation: Installation) -> None:
 # ------------------------------------------------------------------------------------------------- the store by itself
 
 
+def test_the_first_row_of_a_table(tmp_path: Path) -> None:
+    """It is there at once, and after the store was opened again; the other tables stay without any."""
+    store = TableStore(tmp_path)
+    before = store.get(Table.CONTACTS, "a"), store.has_rows(Table.CONTACTS)
+    store.apply([TableRecord(Table.CONTACTS, b"a", b"{}")], {})
+    written = store.get(Table.CONTACTS, "a"), store.has_rows(Table.CONTACTS), store.has_rows(Table.ACCOUNTS)
+    store.close()
+    again = TableStore(tmp_path)
+    read = again.get(Table.CONTACTS, "a"), again.get(Table.ACCOUNTS, "a")
+    again.apply([TableRecord(Table.CONTACTS, b"a", None), TableRecord(Table.ACCOUNTS, b"a", b"{}")], {})
+    changed = again.get(Table.CONTACTS, "a"), again.get(Table.ACCOUNTS, "a")
+    again.close()
+
+    assert (None, False) == before
+    assert (b"{}", True, False) == written
+    assert (b"{}", None) == read
+    assert (None, b"{}") == changed
+
+
 def test_an_open_store_is_refused_to_another_process(tmp_path: Path) -> None:
     store = TableStore(tmp_path)
     with pytest.raises(UsageError, match=r"is another process's: .*\nhint: set PROCESSOR_STATE_DIR to a folder"):
