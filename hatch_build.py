@@ -23,6 +23,13 @@ GLIBC = "2.17"  # of 2014: what a wheel needs at least
 TIMEOUT_S = 600.0  # ziglang builds its own runtime first, which takes two minutes on a busy machine
 
 
+def put_in_place(library: Path, installed: Path) -> None:
+    """Copy a library to where it is imported from. One that is written over would end the processes that run it."""
+    beside = installed.with_suffix(f".{os.getpid()}")
+    shutil.copy(library, beside)
+    beside.replace(installed)
+
+
 class NativeBuildHook(BuildHookInterface[BuilderConfig]):
     """Called by hatchling. `BUILD_NATIVE`: off builds without it; x86_64 and aarch64 are for Linux there,
     with a C library from 2014 on, by ziglang from any machine, and then a failure ends the build."""
@@ -48,7 +55,7 @@ class NativeBuildHook(BuildHookInterface[BuilderConfig]):
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
         if version == "editable":
-            shutil.copy(library, root / "processor" / library.name)
+            put_in_place(library, root / "processor" / library.name)
         else:
             build_data["force_include"][str(library)] = f"processor/{library.name}"
 

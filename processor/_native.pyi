@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from processor.domain.event import Identity
+from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessages
 
 VERSION: str
@@ -79,4 +80,4 @@ class NativeEvents:
         time_ms: int,
         propagated: tuple[tuple[str, bytes | None], ...],
         outputs: list[Any],
-    ) -> tuple[Identity, PlannedMessages, int] | None: ...
+    ) -> tuple[Identity, PlannedMessages, int, tuple[SkippedTemplate, ...] | None, Any] | None: ...

@@ -1491,6 +1491,8 @@ cdef class NativeTemplate:
     cdef int kind_count
     cdef tuple holder_slots
     cdef object is_subscribed
+    cdef object draft  # of the slots: why there is no message, or what is no `skipped_class`
+    cdef type skipped_class
     cdef tuple missing  # of the last message: parts that no reference row gave
     cdef Text destination  # none: a route finds it
     cdef Text none_missing
@@ -1522,6 +1524,7 @@ cdef class NativeTemplate:
         self.routes = [NativeRoute(route) for route in spec.routes]
         self.kind_slot, self.kind_count = spec.kind_slot, spec.kind_count
         self.holder_slots, self.is_subscribed = spec.holder_slots, spec.is_subscribed
+        self.draft, self.skipped_class = spec.draft, spec.skipped_class
         self.destination, self.none_missing = text_of(spec.destination), text_of(<bytes?>spec.none_missing)
         self.body_limit, self.subject_limit, self.subject_line = spec.body_limit, spec.subject_limit, spec.subject_line
         self.records = list(spec.records)
@@ -1533,8 +1536,10 @@ cdef class NativeTemplate:
         PyMem_Free(self.checks)
         PyMem_Free(self.buffer.data)
 
-    cdef Py_ssize_t write(self, Slots slots, Source* source, bytes key, tuple propagated, list outputs) except -2:
-        """Add the outputs; how many bytes they have, or -1, refused."""
+    cdef Py_ssize_t write(
+        self, Slots slots, Source* source, bytes key, tuple propagated, list outputs, list skipped
+    ) except -2:
+        """Add the outputs, or to `skipped` why there are none; how many bytes they have, or -1, refused."""
         cdef int number = 0
         cdef NativeRoute route
         cdef NativeParts parts
@@ -1548,19 +1553,19 @@ cdef class NativeTemplate:
         if slots.count < self.slot_count:
             raise IndexError("slots of another program")
         if not self.passes(slots):
-            return -1
+            return self.skip(slots, skipped)
         for found in self.routes:
             route = <NativeRoute>found
             if route.key_slot < 0 or slots.spans[route.key_slot].start >= 0:
                 break
             number += 1
         else:
-            return -1
+            return self.skip(slots, skipped)
         values.texts[OF_RECIPIENT] = Text(NULL, 0)
         if route.key_slot >= 0:
             values.texts[OF_RECIPIENT] = content_of_slot(slots, route.key_slot)
         if not self.may_be_told(slots):
-            return -1
+            return self.skip(slots, skipped)
         writer = self.writer_of(slots, number)
         if writer is None:
             return -1
@@ -1606,6 +1611,14 @@ cdef class NativeTemplate:
         return self.write_records(
             <NativeOutputs>writer, slots, source, &values, notification, key, propagated, outputs
         )
+
+    cdef Py_ssize_t skip(self, Slots slots, list skipped) except -2:
+        """Nothing is made, for a reason that the plan finds; -1, refused, where it finds none."""
+        found = self.draft(slots)
+        if type(found) is not self.skipped_class:
+            return -1
+        skipped.append(found)
+        return 0
 
     cdef bint passes(self, Slots slots) except? False:
         """Whether it passes the checks of the event itself."""
@@ -1721,23 +1734,24 @@ cdef class NativeEvent:
     cdef list templates
     cdef tuple key_slots
     cdef object make_made
-    cdef dict made  # by what is missing
+    cdef dict made  # by which templates were skipped, and what is missing
 
     def __cinit__(self, list templates, tuple key_slots, make_made):
         """`key_slots`: the first that has a text is the ordering key; `make_made` gives what stands for the messages,
-        of the parts that no reference row gave."""
+        of the indexes of templates that were skipped, and of the parts that no reference row gave."""
         self.templates = [<NativeTemplate?>template for template in templates]
         self.key_slots, self.make_made, self.made = key_slots, make_made, {}
 
-    cdef object made_of(self):
-        """What was made last."""
+    cdef object made_of(self, tuple skipped):
+        """What was made last; `skipped` has the indexes of the others."""
         cdef tuple missing = ()
         for template in self.templates:
             if (<NativeTemplate>template).missing:
                 missing += (<NativeTemplate>template).missing
-        made = self.made.get(missing)
+        key = missing if not skipped else (skipped, missing)
+        made = self.made.get(key)
         if made is None:
-            made = self.made[missing] = self.make_made(missing)
+            made = self.made[key] = self.make_made(skipped, missing)
         return made
 
 
@@ -1781,7 +1795,9 @@ cdef class NativeEvents:
         list outputs not None,
     ):
         """Add the outputs of a record, whose event stands from `at` on: tuples of topic, partition, key, value and
-        headers. Gives the event's identity, what was made and how many bytes; None: refused, nothing is added."""
+        headers. Gives the event's identity, what was made and how many bytes, and either None twice, or why templates
+        were skipped and the slots, which are those of the next event with the next call. None: refused, nothing is
+        added."""
         cdef Py_ssize_t count = len(outputs)
         if not 0 <= at <= PyBytes_GET_SIZE(data) or PyBytes_GET_SIZE(data) > 0x7FFFFFFF:
             return None
@@ -1854,12 +1870,18 @@ cdef class NativeEvents:
         source.propagated_bytes = 0
         for name, value in propagated:
             source.propagated_bytes += len(name) + len(value)
-        for template in event.templates:
-            size = (<NativeTemplate>template).write(slots, &source, key, propagated, outputs)
+        skipped, indexes = [], ()
+        for index, template in enumerate(event.templates):
+            size = (<NativeTemplate>template).write(slots, &source, key, propagated, outputs, skipped)
             if size < 0:
                 return None
+            if size == 0:
+                indexes += (index,)
             total += size
-        return identity_of(&source), event.made_of(), total
+        made = event.made_of(indexes)
+        if not indexes:
+            return identity_of(&source), made, total, None, None
+        return identity_of(&source), made, total, tuple(skipped), slots
 
     cdef object event_of(self, uint64_t symbol):
         """The templates for a name; None: refused."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hatch_build import BuildError, compile_c, find_compiler
+from hatch_build import BuildError, compile_c, find_compiler, put_in_place
 
 ROOT = Path(__file__).parent.parent
 BUILT_OF = ("hatch_build.py", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt")
@@ -91,6 +91,19 @@ def test_a_wheel_without_it(tmp_path: Path, environment: dict[str, str], said: s
     assert wheel.name.endswith("-py3-none-any.whl")
     assert "built without its native part" in output
     assert said in output
+
+
+def test_an_older_build_goes_on_in_processes_that_run_it(tmp_path: Path) -> None:
+    """The file that they have open stays as it is."""
+    library, installed = tmp_path / "new.so", tmp_path / "installed.so"
+    library.write_bytes(b"new")
+    installed.write_bytes(b"old")
+    with installed.open("rb") as running:
+        put_in_place(library, installed)
+        kept = running.read()
+
+    assert (b"old", b"new") == (kept, installed.read_bytes())
+    assert {library, installed} == set(tmp_path.iterdir())
 
 
 @pytest.mark.process

@@ -102,11 +102,13 @@ class PlannedMessage:
 @dataclass(frozen=True, slots=True, eq=False)  # counted by the thousand, and hashed for that
 class PlannedMessages:
     """What plans made of an event at once: a message of each of these templates, by id and version, and one output on
-    each of these topics, in order. `missing` as in TemplateResult, of all of them. Many events share it."""
+    each of these topics, in order. `missing` as in TemplateResult, of all of them; `skipped`: why others made none.
+    Many events share it."""
 
     templates: tuple[tuple[TemplateId, int], ...]
     topics: tuple[Topic, ...]
     missing: tuple[str, ...] = ()
+    skipped: tuple[DecisionReason, ...] = ()
 
 
 @value_class(kw_only=True)
@@ -215,7 +217,7 @@ class Processed:
 
 @dataclass(slots=True)
 class PlannedRun:
-    """Consecutive records of one partition, of each of which plans made a message of each template, at once.
+    """Consecutive records of one partition that plans mapped at once: no template failed.
 
     `last` is the position of the last of them; `outputs` are those of all, in order; `messages` counts how many records
     had which messages. Grows while they are mapped.

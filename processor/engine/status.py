@@ -337,6 +337,8 @@ def _counts_of(outcomes: Sequence[BatchOutcome]) -> Counts:
         for messages, count in run.messages.items():
             for topic in messages.topics:
                 counts[OUTPUTS, (topic,)] += count
+            for reason in messages.skipped:
+                counts[DECISIONS, (reason,)] += count
             for part in messages.missing:
                 counts[LOOKUPS_MISSING, (part,)] += count
     for result in results:

@@ -21,6 +21,7 @@ from processor.domain.template import Template
 from processor.mapping.check_plan import plan_contact
 from processor.mapping.context import MappingContext
 from processor.mapping.decision_plan import DecisionPlan
+from processor.mapping.decisions import reasons_to_write
 from processor.mapping.draft_plan import PlannedDraft, plan_draft
 from processor.mapping.native_event import Notify, NotNativeError, native_event
 from processor.mapping.native_outputs import native_outputs
@@ -119,6 +120,15 @@ class EventPlan:
     ) -> OutRecord | None:
         """As TemplatesPlan has it."""
         return self._decision.write(source, skipped, propagated=propagated) if context is self._context else None
+
+    def decide(
+        self, source: ScannedEvent, skipped: tuple[SkippedTemplate, ...], propagated: Headers
+    ) -> tuple[OutRecord, ...] | None:
+        """As TemplatesPlan has it."""
+        if not reasons_to_write(skipped, self._context):
+            return ()
+        decision = self._decision.write(source, skipped, propagated=propagated)
+        return None if decision is None else (decision,)
 
 
 class _SharedHoles:

@@ -1,16 +1,17 @@
 """Whole events that C maps in one call (`_native.pyx`): here the plans of their templates become its programs. Pure.
 
-A program makes a message of each of an event's templates, or refuses the event: then its plan says what becomes of it,
-template by template. So there is one only where each template can be written so: of a stream, in one language.
+A program makes a message of each of an event's templates, or says why there is none, or refuses the event: then its
+plan says what becomes of it, template by template.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final, Protocol
 
 from processor.domain.catalogue import EVENTS, FAMILIES, Family, Holder, Target
 from processor.domain.channel import CHANNELS
+from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessages
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, Headers, TemplateId, Topic
@@ -27,7 +28,7 @@ from processor.mapping.condition_plan import ConditionPlanner
 from processor.mapping.conditions import OPERAND_TYPES
 from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.draft import event_type
-from processor.mapping.draft_plan import find_destination
+from processor.mapping.draft_plan import PlanDraft, find_destination
 from processor.mapping.escape import SUBJECT_LIMIT_CHARACTERS
 from processor.mapping.native_text import MAX_DIGITS
 from processor.mapping.plain_text import TextPlanner, subject_text
@@ -49,6 +50,10 @@ _LEAST, _MOST = -(2**63), 2**63 - 1  # stand for no bound
 
 class MessageWriters(Protocol):
     """What writes the messages of one template."""
+
+    @property
+    def draft(self) -> PlanDraft:
+        """What an event comes to; or why it has no message."""
 
     def native_outputs(self, variant: MessageVariant) -> NativeOutputs | None:
         """Message, status and stream event in C; None: nothing there writes them."""
@@ -109,7 +114,8 @@ class TemplateProgram:
     The first of `routes` counts whose recipient is there. `kind_slot` has one of `kind_count` kinds of account;
     `holder_slots` the key of the one who may have opted out, as `is_subscribed` knows. `destination` is a stream's.
     Limits are in characters; a subject that is longer, or may hold what is no text, is what `subject_line` gives.
-    `make_outputs` gets the number of a route, and of the kind, -1 for none.
+    `make_outputs` gets the number of a route, and of the kind, -1 for none. Where there is no message, `draft` says
+    why, by a `skipped_class`; anything else that it gives is refused.
     """
 
     name: bytes
@@ -127,6 +133,8 @@ class TemplateProgram:
     subject_line: Callable[[str], str]
     records: tuple[RecordProgram, ...]
     make_outputs: Callable[[int, int], NativeOutputs | None]
+    draft: PlanDraft
+    skipped_class: type[SkippedTemplate] = SkippedTemplate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,16 +228,17 @@ def native_event(
         _TemplatePlanner(template, event, values, context, native, writers[template.id]) for template in templates
     ]
     programs = [planner.program() for planner in planners]
-    made = PlannedMessages(
-        templates=tuple((template.id, template.version) for template in templates),
-        topics=tuple(record[0] for program in programs for record in program.records),
-    )
 
-    def made_without(missing: tuple[str, ...]) -> PlannedMessages:
-        return replace(made, missing=missing)
+    def make_made(skipped: tuple[int, ...], missing: tuple[str, ...]) -> PlannedMessages:
+        made = [(template, programs[at]) for at, template in enumerate(templates) if at not in skipped]
+        return PlannedMessages(
+            templates=tuple((template.id, template.version) for template, _ in made),
+            topics=tuple(record[0] for _, program in made for record in program.records),
+            missing=missing,
+        )
 
     key_slots = tuple(slot for path in key_paths if (slot := text_slot(values, path)) != _NO_SLOT)
-    return native.make_event([native.make_template(program) for program in programs], key_slots, made_without)
+    return native.make_event([native.make_template(program) for program in programs], key_slots, make_made)
 
 
 def text_slot(values: PlanValues, path: Path) -> int:
@@ -290,6 +299,7 @@ class _TemplatePlanner:
             subject_line=subject_text,
             records=tuple(records),
             make_outputs=outputs_of,
+            draft=self.writers.draft,
         )
 
     def _routes(self) -> tuple[tuple[RouteProgram, ...], list[KeyField | None]]:
@@ -352,7 +362,7 @@ class _TemplatePlanner:
     def _checks(self) -> list[CheckProgram]:
         template, event, values, rules = self.template, self.event, self.values, self.context.draft_rules
         if template_inactive(template) is not None or template_disabled(template, rules) is not None:
-            raise NotNativeError
+            return [self._python_check(lambda _slots: False)]
         checks = []
         is_of_account = template.target in (Target.LOANS, Target.SAVINGS)
         target = plan_target(template, event, values)
@@ -444,11 +454,9 @@ def amount_bounds(operator: Operator, operands: Sequence[Any], scale: int) -> tu
 
 
 def _subscriptions(template: Template, rules: DraftRules) -> Callable[[str], bool] | None:
-    """Whether a holder, by key, did not opt out of a template; None: nobody can have."""
+    """Whether a holder, by key, gets the messages of a template; None: all do."""
     reference = rules.reference
-    if reference.rows is no_rows:
-        if template.subscription is Subscription.OPT_IN:
-            raise NotNativeError
+    if reference.rows is no_rows and template.subscription is not Subscription.OPT_IN:
         return None
 
     def is_subscribed(holder: str) -> bool:

@@ -7,7 +7,7 @@ What fails one of these is refused: `decode_record` then says what becomes of th
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from itertools import chain
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, 
 from processor.domain.event import Event, Fields, Identity, SourceEvent
 from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessages, TemplateResult
+from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, Headers, OutFields, OutRecord, SourceRecord, Topic
 from processor.domain.template import Template
 from processor.errors import InternalError
@@ -68,6 +69,11 @@ class TemplatesPlan(Protocol):
         propagated: Headers,
     ) -> OutRecord | None:
         """The decision of all that was skipped; None: refused, or `decision_record` gives none either."""
+
+    def decide(
+        self, source: "ScannedEvent", skipped: tuple[SkippedTemplate, ...], propagated: Headers
+    ) -> tuple[OutRecord, ...] | None:
+        """The one decision that the installation writes of all that was skipped, if it writes one; None: refused."""
 
 
 class ScannedEvent(SourceEvent):
@@ -178,6 +184,7 @@ class EventScanner:
         self._make_plan = make_plan
         self._plans: dict[EventName, TemplatesPlan] = {}
         self._topic, self._topic_utf8 = Topic(""), b""
+        self._made: dict[tuple[PlannedMessages, tuple[Topic, ...], tuple[DecisionReason, ...]], PlannedMessages] = {}
         self._key_paths = keys
         self._key_of = {event: first_of([self.values.utf8(path) for path in key]) for event, key in keys.items()}
 
@@ -206,7 +213,8 @@ class EventScanner:
         position = record.position
         if position.topic != self._topic:
             self._topic, self._topic_utf8 = position.topic, position.topic.encode()
-        return self._native_events.write(
+        count = len(outputs)
+        written = self._native_events.write(
             record.value,
             FRAME_BYTES,
             record.key,
@@ -217,6 +225,30 @@ class EventScanner:
             propagated,
             outputs,
         )
+        if written is None:
+            return None
+        identity, made, size_bytes, skipped, slots = written
+        if skipped is None:
+            return identity, made, size_bytes
+        source = ScannedEvent(record, slots, self, self._name(slots), self._id(slots))
+        decision = self.plan_of(source.name).decide(source, skipped, propagated)
+        if decision is None:
+            del outputs[count:]
+            return None
+        outputs += decision
+        size_bytes += sum(output.size_bytes for output in decision)
+        return identity, self._with_skipped(made, skipped, decision), size_bytes
+
+    def _with_skipped(
+        self, made: PlannedMessages, skipped: tuple[SkippedTemplate, ...], decision: tuple[OutRecord, ...]
+    ) -> PlannedMessages:
+        """The same one each time, since many events share it."""
+        topics, reasons = tuple([output.topic for output in decision]), tuple([each.reason for each in skipped])
+        with_skipped = self._made.get((made, topics, reasons))
+        if with_skipped is None:
+            with_skipped = replace(made, topics=(*made.topics, *topics), skipped=reasons)
+            self._made[made, topics, reasons] = with_skipped
+        return with_skipped
 
     def plan_of(self, name: EventName) -> TemplatesPlan:
         """The plan of the templates for an event's name."""

@@ -22,6 +22,7 @@ from processor.kafka.clients import headers_of
 from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
+from processor.mapping.options import Plan
 from processor.observability.metrics import Metrics
 from processor.settings import InputTopic
 from processor.wire.dead_letter import read_dead_letter
@@ -99,7 +100,7 @@ def test_the_record_is_a_dead_letter_and_the_others_are_mapped(
     without what the error quotes."""
     mapping = Mapping(effect)
     monkeypatch.setattr(module, "map_event", mapping)
-    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000, plan=Plan.PLAIN)
     installation.produce_events([repayment(n) for n in range(8)])
     registry = CollectorRegistry()
     with capture_logs() as lines:
@@ -145,7 +146,7 @@ def test_an_exception_in_decoding_is_handled_alike(
 
     monkeypatch.setattr(module, "decode_record", decode_or_raise)
     # Without plans, which scan some records ahead, so that these are not decoded.
-    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000, plan="off")
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000, plan=Plan.OFF)
     installation.produce_events([repayment(n) for n in range(8)])
     installation.run()
     (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
@@ -163,7 +164,7 @@ def test_an_exception_that_does_not_repeat_costs_nothing(
     """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
     in a transaction of its own."""
     monkeypatch.setattr(module, "map_event", Mapping(raising(MemoryError()), times=1))
-    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000, plan=Plan.PLAIN)
     installation.produce_events([repayment(n) for n in range(8)])
     steps: list[str] = []
     run(installation.settings, until_end=True, on_step=steps.append)
@@ -179,7 +180,7 @@ def test_its_event_may_be_sent_again(
     """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
     messages."""
     monkeypatch.setattr(module, "map_event", Mapping(raising(MemoryError())))
-    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix, plan=Plan.PLAIN)
     installation.produce_events([repayment(n) for n in (0, 1, 2, AT, AT)])
     installation.run()
 
@@ -191,7 +192,7 @@ def test_an_exception_in_a_lookup_stops_the_process(
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
     monkeypatch.setattr(module, "map_event", Mapping(raising(DependencyError("the disk"))))
-    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix, plan=Plan.PLAIN)
     installation.produce_events([repayment(n) for n in range(8)])
 
     with pytest.raises(DependencyError, match="the disk"):
@@ -208,7 +209,7 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
         raise InternalError(SECRET)
 
     monkeypatch.setattr(module, "map_event", always)
-    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix, plan=Plan.PLAIN)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for n in range(120):
         value, key = installation.encode(repayment(n))

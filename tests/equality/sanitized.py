@@ -16,7 +16,12 @@ from hatch_build import find_compiler
 from tests.equality.planted import build_native, copied_tree
 
 SANITIZERS: Final = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-TESTS: Final = ("tests/wire/test_scan.py", "tests/mapping/test_native_text.py", "tests/mapping/test_scanned_event.py")
+TESTS: Final = (
+    "tests/wire/test_scan.py",
+    "tests/mapping/test_native_text.py",
+    "tests/mapping/test_scanned_event.py",
+    "tests/mapping/test_native_event.py",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

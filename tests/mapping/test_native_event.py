@@ -13,19 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import Target
+from processor.domain.channel import RecipientKind
 from processor.domain.record import EventName, SourceRecord
-from processor.domain.template import Operator, Subscription
+from processor.domain.template import Operator, Subscription, Template
 from processor.mapping.conditions import COMPARE
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.native_event import amount_bounds
+from processor.mapping.options import WrittenDecisions
 from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.scanned_event import EventScanner
 from processor.mapping.verify_plan import Sample
 from processor.native import NATIVE
 from processor.templates.load import SHIPPED
 from processor.wire.wire_format import WireFormat
-from tests.support.builders import make_condition, make_context, make_email, make_event, make_template, map_record
+from tests.support.builders import (
+    make_condition,
+    make_context,
+    make_email,
+    make_event,
+    make_output_topics,
+    make_template,
+    map_record,
+)
 from tests.support.executors import NEEDS_NATIVE
 from tests.support.planned import TRACE, RecordedReports, avro_record, check_written
 
@@ -55,7 +65,7 @@ def is_written(record: SourceRecord, context: MappingContext) -> bool:
 
 @pytest.mark.parametrize("form", WireFormat)
 def test_most_shipped_samples(form: WireFormat) -> None:
-    """Not those with a template for a role in a group, whose message has no address, or that is skipped."""
+    """Not those with a template for a role in a group, or whose message has no address."""
     refused = {name for name, event in SAMPLES.items() if not is_written(record_of(event), shipped(form))}
 
     assert REFUSED == refused
@@ -68,7 +78,6 @@ def record_of(event: Any) -> SourceRecord:
 REFUSED: Final = {
     *("GROUP_CREATED", "SAVINGS_TRANSACTION_EDITED"),
     *("CREDIT_ARRANGEMENT_DELETED", "DEPOSIT_INTEREST_APPLIED"),
-    "SAVINGS_DEPOSIT",
 }
 
 CHANNELS: Final[dict[str, Callable[[], Any]]] = {
@@ -115,21 +124,54 @@ def test_records_that_are_no_ordinary_ones(record: SourceRecord) -> None:
     assert not is_written(record, context)
 
 
-TEMPLATES: Final[dict[str, Any]] = {
+SKIPPED: Final[dict[str, Template]] = {
     "inactive": make_template("other", active=False),
     "of a condition that is false": make_template(
         "other", conditions=[make_condition("TRANSACTION_AMOUNT", "LESS_THAN", "0")]
     ),
     "of another target": make_template("other", target=Target.SAVINGS),
-    "whose text lacks a value": make_template("other", body="{GROUP_ID}", strict=True),
     "for those who opted in": make_template("other", subscription=Subscription.OPT_IN),
+    "for a group": make_email("other", recipient=RecipientKind.GROUP),
 }
 
 
-@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
-def test_one_template_that_makes_no_message(template: Any) -> None:
+@pytest.mark.parametrize("decisions", WrittenDecisions)
+@pytest.mark.parametrize("template", SKIPPED.values(), ids=SKIPPED)
+def test_templates_that_are_skipped(template: Template, decisions: WrittenDecisions) -> None:
+    """The decision follows the other templates' records, if the installation writes one."""
+    alone = with_native(make_context(template, decisions=decisions))
+    context = with_native(make_context(make_template(), template, make_template("third"), decisions=decisions))
+
+    assert is_written(avro_record(), alone)
+    assert is_written(avro_record(headers=TRACE), context)
+
+
+FAILED: Final[dict[str, Template]] = {
+    "whose text lacks a value": make_template("other", body="{GROUP_ID}", strict=True),
+    "whose text is too long": make_template("other", body="x" * 3_000),
+}
+
+
+@pytest.mark.parametrize("template", FAILED.values(), ids=FAILED)
+def test_one_template_that_fails(template: Template) -> None:
     """Nothing of the event is written at once, not the other template's message either."""
-    context = with_native(make_context(make_template(), template))
+    context = with_native(make_context(make_template(), template, output_topics=make_output_topics(limit=2_500)))
+
+    assert not is_written(avro_record(), context)
+
+
+def test_a_message_without_an_address() -> None:
+    """It is created FAILED, which is left to the plan's closures."""
+    context = with_native(make_context(make_email()))
+    client = {**make_event().fields["client"], "emailAddress": None}
+
+    assert not is_written(avro_record(client=client), context)
+
+
+def test_a_decision_that_does_not_fit() -> None:
+    """It has to be shortened, which is the reference's."""
+    templates = [make_template(f"other-{number}", active=False) for number in range(30)]
+    context = with_native(make_context(*templates, output_topics=make_output_topics(limit=2_500)))
 
     assert not is_written(avro_record(), context)
 

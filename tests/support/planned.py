@@ -123,7 +123,7 @@ def check_written(record: SourceRecord, context: MappingContext, outcome: Outcom
 
 def is_what_was_written(outcome: Outcome, written: WrittenEvent, outputs: list[OutFields]) -> bool:
     """Whether an event that was written at once has the outputs and messages of an outcome, and nothing else."""
-    if not isinstance(outcome, Processed) or outcome.skipped or outcome.failed or outcome.malformed_headers:
+    if not isinstance(outcome, Processed) or outcome.failed or outcome.malformed_headers:
         return False
     (identity, made, size_bytes), messages = written, outcome.messages
     return (
@@ -131,7 +131,8 @@ def is_what_was_written(outcome: Outcome, written: WrittenEvent, outputs: list[O
         and outcome.output_bytes == size_bytes
         and made.topics == tuple(output.topic for output in outcome.outputs)
         and made.templates == tuple((message.template_id, message.template_version) for message in messages)
-        and {identity} == {identity_of(TENANT, message.event_id) for message in messages}
+        and {identity} >= {identity_of(TENANT, message.event_id) for message in messages}
+        and made.skipped == tuple(skipped.reason for skipped in outcome.skipped)
         and outcome.wrong_key is None
         and not any(message.replaced for message in messages)
         and made.missing == tuple(chain.from_iterable(result.missing for result in outcome.results))
