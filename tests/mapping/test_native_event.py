@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from hashlib import blake2b
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 from processor.domain.catalogue import Target
 from processor.domain.channel import RecipientKind
 from processor.domain.record import EventName, SourceRecord
-from processor.domain.template import Operator, Subscription, Template
+from processor.domain.reference import Table
+from processor.domain.template import Match, Operator, Subscription, Template
 from processor.mapping.conditions import COMPARE
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.native_event import amount_bounds
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.plan_observer import PlanRefusal
+from processor.mapping.reference import Reference
 from processor.mapping.scanned_event import EventScanner
 from processor.mapping.verify_plan import Sample
 from processor.native import NATIVE
@@ -33,7 +36,10 @@ from tests.support.builders import (
     make_email,
     make_event,
     make_output_topics,
+    make_sms,
+    make_task,
     make_template,
+    make_webhook,
     map_record,
 )
 from tests.support.executors import NEEDS_NATIVE
@@ -83,6 +89,19 @@ REFUSED: Final = {
 CHANNELS: Final[dict[str, Callable[[], Any]]] = {
     "stream": make_template,
     "e-mail": make_email,
+    "sms": make_sms,
+    "task": make_task,
+    "webhook": lambda: make_webhook(url="https://a.example/{ACCOUNT_ID}"),
+    "languages": lambda: make_email(bodies={"pt": "Olá {CLIENT_NAME}", "de": "Hallo {CLIENT_NAME}"}),
+    "subject": lambda: make_email(subject="{CLIENT_NAME}: {TRANSACTION_AMOUNT} é"),
+    "any condition": lambda: make_template(
+        match=Match.ANY,
+        conditions=[
+            make_condition("TRANSACTION_AMOUNT", "LESS_THAN", "0"),
+            make_condition("CURRENCY_CODE", "EQUALS", "eur"),
+        ],
+    ),
+    "days": lambda: make_template(trigger_days=None, conditions=[make_condition("TRANSACTION_DATE", "THIS_YEAR")]),
 }
 
 
@@ -94,6 +113,45 @@ def test_channels(make: Callable[[], Any], form: WireFormat) -> None:
 
     assert is_written(avro_record(), context)
     assert is_written(avro_record(headers=TRACE), context)
+
+
+@pytest.mark.parametrize("form", WireFormat)
+@pytest.mark.parametrize(
+    "occurred_at", ["1969-12-31T23:59:59.999500Z", "1901-03-01T00:00:00Z", "2262-04-11T23:47:16.854999Z"]
+)
+def test_events_of_other_times(occurred_at: str, form: WireFormat) -> None:
+    """Milliseconds are cut, before 1970 too."""
+    context = with_native(make_context(make_template(), form=form))
+
+    assert is_written(avro_record(occurredAt=datetime.fromisoformat(occurred_at)), context)
+
+
+@pytest.mark.parametrize("amount", ["-0.01", "0", "0.01", "99999999.99"])
+@pytest.mark.parametrize(("operator", "operand"), [("MORE_THAN", "0"), ("LESS_THAN", "0.01"), ("EQUALS", "0.010")])
+def test_amounts_at_the_bounds_of_a_condition(amount: str, operator: str, operand: str) -> None:
+    """Of a number with fewer digits than the condition has, too."""
+    context = with_native(
+        make_context(make_template(conditions=[make_condition("TRANSACTION_AMOUNT", operator, operand)]))
+    )
+    transaction = {**make_event().fields["transaction"], "amount": Decimal(amount)}
+
+    assert is_written(avro_record(transaction=transaction), context)
+
+
+def test_what_is_missing_of_one_event_is_not_of_the_next() -> None:
+    """An e-mail's contact has no row; then it has one; then, without a row again, nothing is due."""
+    rows: list[bytes | None] = [None]
+    reference = Reference(rows=lambda table, _key: rows[0] if table is Table.CONTACTS else None)
+    template = make_email(conditions=[make_condition("TRANSACTION_AMOUNT", "MORE_THAN", "0")])
+    context = with_native(make_context(template, reference=reference))
+    nothing_due = avro_record(transaction={**make_event().fields["transaction"], "amount": Decimal(0)})
+
+    assert is_written(avro_record(), context)
+    rows[0] = b'{"id": "CTT-4410-0093-7715", "name": "Ines"}'
+    assert is_written(avro_record(), context)
+    rows[0] = None
+    assert is_written(avro_record(), context)
+    assert is_written(nothing_due, context)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -158,6 +216,32 @@ def test_one_template_that_fails(template: Template) -> None:
     context = with_native(make_context(make_template(), template, output_topics=make_output_topics(limit=2_500)))
 
     assert not is_written(avro_record(), context)
+
+
+def test_a_text_that_is_too_long_for_its_channel() -> None:
+    """It is created FAILED; so long in bytes alone, it is not."""
+    for body, is_sent in (("é" * 1_600, True), ("x" * 1_601, False)):
+        assert is_sent == is_written(avro_record(), with_native(make_context(make_sms(body=body))))
+
+
+@pytest.mark.parametrize("limits", [{"messages": 200}, {"status": 300}, {"streams": 100}, {"notifications": 300}])
+def test_outputs_that_do_not_fit(limits: dict[str, int]) -> None:
+    """The template fails."""
+    context = with_native(make_context(make_template(), make_email(), output_topics=make_output_topics(**limits)))
+
+    assert not is_written(avro_record(), context)
+
+
+def test_both_holders_or_none() -> None:
+    """A family with exactly one has neither both nor none; decoding rejects them."""
+    event = make_event(SAMPLES["SAVINGS_DEPOSIT"])
+    client = make_event().fields["client"]
+    context = with_native(make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS)))
+    key = event.ordering_key.encode()
+
+    assert is_written(avro_record(event.fields, key=key), context)
+    assert not is_written(avro_record(event.fields, key=key, client=client), context)
+    assert not is_written(avro_record(event.fields, key=key, client=None, group=None), context)
 
 
 def test_a_message_without_an_address() -> None:
