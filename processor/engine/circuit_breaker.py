@@ -45,6 +45,7 @@ class CircuitBreakers:
     def __init__(self) -> None:
         self._templates: dict[TemplateId, _Template] = {}
         self._suspended: Suspended = frozenset()
+        self.open_templates: frozenset[TemplateId] = frozenset()  #: Of `open_breakers`, without their reasons.
 
     def suspended_now(self) -> Suspended:
         """For the next record: what is open, but for those whose next probe is due."""
@@ -125,6 +126,7 @@ class CircuitBreakers:
                 self._update_suspended()
 
     def _update_suspended(self) -> None:
+        self.open_templates = frozenset([template for template, _ in self.open_breakers()])
         self._suspended = frozenset(
             (template, state.open.reason)
             for template, state in self._templates.items()

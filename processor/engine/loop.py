@@ -376,25 +376,26 @@ class Loop:
         """The backlog's first records that plans map at once, of one partition, as many as there is room for; None:
         the first of them has to be processed by itself.
 
-        That is so of a duplicate too, and of all records while a template is suspended, or one's outputs are refused.
+        That is so of a duplicate too, of one for which mapping raised an error, of one whose outputs were refused, and
+        of one with a message by a template whose circuit breaker is open.
         """
-        plans, context, first = self._context.plans, self._context, self._backlog[0]
-        if plans is None or self._refused or self._breakers.suspended_now():
+        context, (partition, record) = self._context, self._backlog[0]
+        plans, singly = context.plans, {*self._refused, *([] if self._suspect is None else [self._suspect])}
+        if plans is None or not self._consumer.is_current(partition):
             return None
-        partition, record = first
-        if not self._consumer.is_current(partition):
-            return None
-        run, backlog, suspect = PlannedRun(plans.path, record.position), self._backlog, self._suspect
-        write, until, monotonic = plans.write, room.until, time.monotonic
-        outputs, messages, is_new = run.outputs, Counter[PlannedMessages](), partition.deduplication.remember_new
-        record_count = output_bytes = 0
-        while suspect is None or record.position != suspect:
+        run, backlog, window = PlannedRun(plans.path, record.position), self._backlog, partition.deduplication
+        outputs, messages, record_count, output_bytes = run.outputs, Counter[PlannedMessages](), 0, 0
+        is_open, until, monotonic = self._breakers.open_templates, room.until, time.monotonic
+        while not singly or record.position not in singly:
             count = len(outputs)
-            written = write(record, context, outputs)
+            written = plans.write(record, context, outputs)
             if written is None:
                 break
             identity, made, size_bytes = written
-            if not is_new(SeenEvent(record.position.offset, record.timestamp_ms, identity)):
+            must_be_probed = is_open and any(template in is_open for template, _ in made.templates)
+            if must_be_probed or not window.remember_new(
+                SeenEvent(record.position.offset, record.timestamp_ms, identity)
+            ):
                 del outputs[count:]
                 break
             messages[made] += 1
@@ -407,10 +408,9 @@ class Loop:
             other, record = backlog[0]
             if other is not partition:
                 break
-        run.record_count, run.output_bytes = record_count, output_bytes
-        if not run.record_count:
+        if not record_count:
             return None
-        run.messages = messages
+        run.record_count, run.output_bytes, run.messages = record_count, output_bytes, messages
         if self._suspends_templates:
             for made, count in messages.items():
                 for template, version in made.templates:
@@ -527,7 +527,7 @@ class Loop:
         self._status.set_other_tenants(self._recent.other_tenants_ratio, self._recent.degraded())
         if self._refused:
             for outcome in outcomes:
-                self._refused.pop(outcome.last, None)  # while there are any, each outcome is of one record
+                self._refused.pop(outcome.last, None)  # one that was refused is no run's
         self._max_records = min(self._settings.max_batch_records, 2 * self._max_records)
         self._status.count_committed(outcomes, seconds=time.monotonic() - began)
         return True

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from processor.domain.outcome import MappingPath, PlannedMessages, PlannedRun
 from processor.domain.reasons import Reason
-from processor.domain.record import RecordPosition, SourceRecord, Topic
+from processor.domain.record import RecordPosition, SourceRecord, TemplateId, Topic
 from processor.engine import loop as module
 from processor.engine import mapping_parts
 from processor.engine.batch import ProcessedRecords
@@ -38,7 +38,14 @@ EVENTS: Final = 90
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def runs(observed_runs: list[int]) -> Iterator[list[int]]:
+    """As `observed_runs`, of which there has to be one."""
+    yield observed_runs
+    assert observed_runs, "nothing was mapped in a run"
+
+
+@pytest.fixture
+def observed_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records each run has had. Plans are there for the second record of a schema."""
     counts: list[int] = []
     map_run = Loop._map_run
@@ -51,8 +58,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(Loop, "_map_run", count)
     monkeypatch.setattr(mapping_parts, "call_in_thread", lambda make, **_name: make_at_once(make))
-    yield counts
-    assert counts, "nothing was mapped in a run"
+    return counts
 
 
 def produce_varied(installation: Installation, rng: random.Random) -> None:
@@ -223,6 +229,33 @@ def test_breakers_learn_of_runs(bootstrap_servers: str, topic_prefix: str, monke
     run(off.settings, until_end=True, start_from="beginning")
 
     assert not learnt
+
+
+@pytest.mark.parametrize(("template", "in_runs"), [("loan-repayment-email", False), ("another", True)])
+def test_templates_whose_breaker_is_open(
+    bootstrap_servers: str,
+    topic_prefix: str,
+    observed_runs: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+    in_runs: bool,
+) -> None:
+    """Their events are mapped one by one, so that one of them probes it; others' are not."""
+    update_suspended = CircuitBreakers._update_suspended
+
+    def update(self: CircuitBreakers) -> None:
+        update_suspended(self)
+        self.open_templates = frozenset([TemplateId(template)])
+
+    monkeypatch.setattr(CircuitBreakers, "_update_suspended", update)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=500)
+    installation.produce_events([repayment(n) for n in range(12)])
+    installation.run()
+
+    assert in_runs == bool(observed_runs)
+    assert [*range(12)] == [
+        status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
+    ]
 
 
 def of_run(count: int) -> PlannedRun:
