@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from processor.domain.event import Identity
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import PlannedMessages
+from processor.domain.outcome import WrittenEvent
 
 VERSION: str
 SCAN_OPERATIONS: Mapping[str, int]
@@ -80,4 +79,4 @@ class NativeEvents:
         time_ms: int,
         propagated: tuple[tuple[str, bytes | None], ...],
         outputs: list[Any],
-    ) -> tuple[Identity, PlannedMessages, int, tuple[SkippedTemplate, ...] | None, Any] | None: ...
+    ) -> tuple[WrittenEvent, tuple[SkippedTemplate, ...] | None, Any] | None: ...

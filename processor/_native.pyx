@@ -1767,6 +1767,7 @@ cdef class NativeEvents:
     cdef object is_consistent  # of a name's symbol and the slots; None: the number of holders says it
     cdef list events  # by the symbol of their name; None: refused, False: not made yet
     cdef object make_event
+    cdef object seen_class
     cdef bint is_running
 
     def __cinit__(self, NativeScan scan not None, spec):
@@ -1777,7 +1778,7 @@ cdef class NativeEvents:
         self.tenant, self.places = spec.tenant, spec.places
         self.most_holders, self.least_holders = spec.most_holders, spec.least_holders
         self.events, self.make_event = [False] * spec.event_count, spec.make_event
-        self.is_consistent = spec.is_consistent
+        self.is_consistent, self.seen_class = spec.is_consistent, spec.seen_class
         for slot in self.places:
             if not -1 <= slot < self.slots.count:
                 raise ValueError(f"slot {slot} of {self.slots.count}")
@@ -1795,9 +1796,12 @@ cdef class NativeEvents:
         list outputs not None,
     ):
         """Add the outputs of a record, whose event stands from `at` on: tuples of topic, partition, key, value and
-        headers. Gives the event's identity, what was made and how many bytes, and either None twice, or why templates
-        were skipped and the slots, which are those of the next event with the next call. None: refused, nothing is
-        added."""
+        headers. None: refused, nothing is added.
+
+        Gives three: a `seen_class` of its offset, time and identity, what was made, and how many bytes; why templates
+        were skipped; and the slots, which are those of the next event with the next call. Without a skipped template
+        the last two are None.
+        """
         cdef Py_ssize_t count = len(outputs)
         if not 0 <= at <= PyBytes_GET_SIZE(data) or PyBytes_GET_SIZE(data) > 0x7FFFFFFF:
             return None
@@ -1879,9 +1883,10 @@ cdef class NativeEvents:
                 indexes += (index,)
             total += size
         made = event.made_of(indexes)
+        seen = tuple.__new__(self.seen_class, (offset, time_ms, identity_of(&source)))
         if not indexes:
-            return identity_of(&source), made, total, None, None
-        return identity_of(&source), made, total, tuple(skipped), slots
+            return (seen, made, total), None, None
+        return (seen, made, total), tuple(skipped), slots
 
     cdef object event_of(self, uint64_t symbol):
         """The templates for a name; None: refused."""

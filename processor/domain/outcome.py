@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from processor.domain.channel import Channel
+from processor.domain.event import SeenEvent
 from processor.domain.message import (
     Communicationmessage,
     FailedTemplate,
@@ -109,6 +110,11 @@ class PlannedMessages:
     topics: tuple[Topic, ...]
     missing: tuple[str, ...] = ()
     skipped: tuple[DecisionReason, ...] = ()
+
+
+WrittenEvent = tuple[SeenEvent, PlannedMessages, int]
+"""Of an event that was mapped at once: what deduplication remembers of it, what was made of it, and how many bytes its
+outputs have."""
 
 
 @value_class(kw_only=True)

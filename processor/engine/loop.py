@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processor.background import back_off_s
-from processor.domain.event import SeenEvent, SourceEvent
+from processor.domain.event import SourceEvent
 from processor.domain.outcome import (
     BatchOutcome,
     Deferred,
@@ -54,6 +54,7 @@ from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
 
+MAX_RUN_RECORDS = 1_000  # of one partition, mapped at once, before the client gets their outputs
 MAX_SCANNED_AHEAD_RECORDS = 64
 MAX_SCANNED_AHEAD_BYTES = 262_144  # what a pass scans and has no time to map, the next one scans again
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
@@ -166,6 +167,8 @@ class Loop:
         self._suspends_templates = parts.settings.circuit_breaker is Switch.ON
         self._max_records = parts.settings.max_batch_records  #: Of one transaction; halved to find a refused record.
         self._backlog: deque[PolledRecord] = deque()  #: Polled and not mapped yet, in order.
+        self._published_ahead = 0  #: How many outcomes of the batch under way are in the transaction under way.
+        self._began_ahead_at = 0.0  #: When that transaction was begun.
         self._suspect: RecordPosition | None = None  #: Mapping raised an error for it; it is mapped once more, alone.
         self._refused: dict[RecordPosition, RefusedOutputs] = {}
         self._idle_commit_at = 0.0
@@ -346,6 +349,7 @@ class Loop:
                     room.take(run.outcome)
                     if room.is_time_over:
                         break
+                    self._publish_ahead(batch)
                     continue
                 scanned = self._scan_ahead()
             polled, event = self._backlog.popleft(), scanned.popleft()
@@ -372,6 +376,17 @@ class Loop:
                 break
         return batch
 
+    def _publish_ahead(self, batch: Sequence[ProcessedRecords]) -> None:
+        """Let the client send what is processed of a batch while the rest is: only where nothing more can hold it back,
+        so that it becomes one transaction, as it is."""
+        is_whole = self._guard.is_complete and not self._failure_count and not self._refused
+        if is_whole and self._backlog and self._consumer.group_metadata is not None:
+            if not self._published_ahead:
+                self._began_ahead_at = time.monotonic()
+            for processed in batch[self._published_ahead :]:
+                self._publisher.publish_ahead(processed.outcome.outputs)
+            self._published_ahead = len(batch)
+
     def _map_run(self, room: _Room) -> ProcessedRecords | None:
         """The backlog's first records that plans map at once, of one partition, as many as there is room for; None:
         the first of them has to be processed by itself.
@@ -386,16 +401,15 @@ class Loop:
         run, backlog, window = PlannedRun(plans.path, record.position), self._backlog, partition.deduplication
         outputs, messages, record_count, output_bytes = run.outputs, Counter[PlannedMessages](), 0, 0
         is_open, until, monotonic = self._breakers.open_templates, room.until, time.monotonic
+        limit = min(room.records, MAX_RUN_RECORDS)
         while not singly or record.position not in singly:
             count = len(outputs)
             written = plans.write(record, context, outputs)
             if written is None:
                 break
-            identity, made, size_bytes = written
+            seen, made, size_bytes = written
             must_be_probed = is_open and any(template in is_open for template, _ in made.templates)
-            if must_be_probed or not window.remember_new(
-                SeenEvent(record.position.offset, record.timestamp_ms, identity)
-            ):
+            if must_be_probed or not window.remember_new(seen):
                 del outputs[count:]
                 break
             messages[made] += 1
@@ -403,7 +417,7 @@ class Loop:
             output_bytes += size_bytes
             run.last = record.position
             backlog.popleft()
-            if not backlog or record_count >= room.records or output_bytes >= room.output_bytes or monotonic() >= until:
+            if not backlog or record_count >= limit or output_bytes >= room.output_bytes or monotonic() >= until:
                 break
             other, record = backlog[0]
             if other is not partition:
@@ -503,17 +517,21 @@ class Loop:
                 self._recover(NOT_A_MEMBER, batch)
             return False
         self._guard.check(outcomes_of(batch), at_end=self._has_polled_to_the_end())
+        if self._published_ahead:  # no more than fits into one
+            return self._publish(batch)
         chunks = split_batch(batch, max_records=self._max_records, max_output_bytes=self._settings.max_batch_bytes)
         return all(self._publish(chunk) for chunk in chunks)
 
     def _publish(self, chunk: Sequence[ProcessedRecords]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
-        outcomes = outcomes_of(chunk)
+        outcomes, ahead = outcomes_of(chunk), self._published_ahead
+        self._published_ahead = 0
         next_offsets = self._next_offsets(chunk)
-        began = time.monotonic()
+        began = self._began_ahead_at if ahead else time.monotonic()
         assigned = self._assigned_records.due(next_offsets, self._context)
+        outputs = chain.from_iterable([outcome.outputs for outcome in outcomes[ahead:]])
         failure = self._publisher.publish(
-            chain(assigned, self._unpublished_set(), chain.from_iterable(outcome.outputs for outcome in outcomes)),
+            chain(assigned, self._unpublished_set(), outputs),
             {(self._events, partition.number): offset for partition, offset in next_offsets.items()},
             self._consumer.group_metadata,
         )

@@ -96,6 +96,21 @@ class TransactionalPublisher:
         self._failed_deliveries: list[tuple[KafkaError, str]] = []
         self._was_ever_ready = False
         self._fenced_at: list[float] = []
+        self._began_at: float | None = None  # of a transaction that `publish_ahead` began
+        self._failed_ahead: KafkaException | None = None
+
+    def publish_ahead(self, outputs: Iterable[OutFields]) -> None:
+        """Begin a transaction, unless one is begun, and produce `outputs`, which the client sends from then on; the
+        next `publish` has all others, and reports what fails here. Blocks while the client takes no more."""
+        if self._failed_ahead is not None:
+            return
+        producer = self._ready_producer()
+        try:
+            deadline = self._begin(producer, self._on_step)
+            self._produce_all(producer, outputs, deadline)
+        except KafkaException as exception:
+            exception.__traceback__ = None  # its frames hold the producer and the batch
+            self._failed_ahead = exception
 
     def publish(
         self,
@@ -105,7 +120,8 @@ class TransactionalPublisher:
         *,
         is_batch: bool = True,
     ) -> NotCommitted | None:
-        """Publish `outputs` and commit `positions`, (topic, partition) -> next offset to read, as one. None: committed.
+        """Publish `outputs` and commit `positions`, (topic, partition) -> next offset to read, as one, together with
+        what `publish_ahead` got since the last call. None: committed.
 
         `group_metadata` is the consumer's, taken after the last poll; it fences a member that has lost its partitions
         (KIP-447). Without `positions`, as for an operation on the past, it is not used. `is_batch`: records were mapped
@@ -113,16 +129,13 @@ class TransactionalPublisher:
         one deadline for all calls.
         Raises AuthorizationError, and FencedError when fenced twice within a minute.
         """
-        producer = self._producer
-        assert producer is not None, "reset_producer() gives the first producer"
-        began = time.monotonic()
-        deadline = began + self._timeout_s
-        self._failed_deliveries.clear()
-        on_step = self._on_step if is_batch else _ignore
+        producer, on_step = self._ready_producer(), self._on_step if is_batch else _ignore
+        began = self._began_at or time.monotonic()
         is_committing = False
         try:
-            producer.begin_transaction()
-            on_step(Step.BEGUN)
+            if self._failed_ahead is not None:
+                raise self._failed_ahead
+            deadline = self._begin(producer, on_step)
             self._produce_all(producer, outputs, deadline)
             on_step(Step.PRODUCED)
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
@@ -136,13 +149,27 @@ class TransactionalPublisher:
             self._retry_until(deadline, producer.commit_transaction)
         except KafkaException as exception:
             error = error_of(exception)
-            exception.__traceback__ = None  # its frames hold the producer and the batch
+            exception.__traceback__ = None
         else:
+            self._began_at = None
             on_step(Step.COMMITTED)
             return None
         _raise_if_unauthorized(error, self._transactional_id)
         self._count_fence(error, within_timeout=time.monotonic() - began < self._timeout_s)
         return self._describe_failure(error, is_committing=is_committing)
+
+    def _ready_producer(self) -> Producer:
+        assert self._producer is not None, "reset_producer() gives the first producer"
+        return self._producer
+
+    def _begin(self, producer: Producer, on_step: StepHook) -> float:
+        """Begin a transaction, unless `publish_ahead` has; when its time is over, on the monotonic clock."""
+        if self._began_at is None:
+            self._failed_deliveries.clear()
+            producer.begin_transaction()
+            self._began_at = time.monotonic()
+            on_step(Step.BEGUN)
+        return self._began_at + self._timeout_s
 
     def reset_producer(self, topics: OutputTopics, *, between_attempts: Callable[[], None]) -> None:
         """Replace the producer; when this returns, no earlier transaction of the id is open or undecided.
@@ -199,6 +226,7 @@ class TransactionalPublisher:
         self._discard()
 
     def _discard(self) -> None:
+        self._began_at = self._failed_ahead = None
         if self._producer is None:
             return
         # In a thread, which then has the last reference: ending a client may wait for a broker that hangs. What is

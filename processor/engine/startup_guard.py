@@ -79,6 +79,11 @@ class StartupGuard:
         self._max_ratio = max_ratio
         self._sample: list[Cause | None] = []
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no more records are looked at: they may be committed whatever they are."""
+        return self._max_ratio >= 1 or len(self._sample) >= MAX_SAMPLE
+
     def should_wait(self, outcomes: Sequence[Outcome | PlannedRun]) -> bool:
         """Whether a batch should wait for more before its commit: too few are checked, and nearly all of it is bad.
 

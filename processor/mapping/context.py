@@ -6,10 +6,10 @@ from datetime import UTC, tzinfo
 from typing import Protocol
 
 from processor.domain.channel import Channel
-from processor.domain.event import Identity, SourceEvent
+from processor.domain.event import SourceEvent
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.operation import OperationId, PastOperation
-from processor.domain.outcome import MappingPath, PlannedMessages
+from processor.domain.outcome import MappingPath, WrittenEvent
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import Headers, OutFields, SourceRecord, TemplateId
@@ -42,11 +42,9 @@ class Plans(Protocol):
     def scan(self, record: SourceRecord, context: "MappingContext", *, schema_of: SchemaOf) -> SourceEvent | None:
         """The event of `record`; None: refused, the reference has to read it."""
 
-    def write(
-        self, record: SourceRecord, context: "MappingContext", outputs: list[OutFields]
-    ) -> tuple[Identity, PlannedMessages, int] | None:
-        """Map a record at once, and add its outputs: which event it is, what was made of it, and how many bytes the
-        outputs have. None: nothing was added, the record has to be scanned. Never blocks, and raises nothing."""
+    def write(self, record: SourceRecord, context: "MappingContext", outputs: list[OutFields]) -> WrittenEvent | None:
+        """Map a record at once, and add its outputs. None: nothing was added, the record has to be scanned. Never
+        blocks, and raises nothing."""
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
         """The events of those records that can be scanned at once; None: `scan` has to be called. Never blocks, and

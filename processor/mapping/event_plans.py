@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any, Final
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.outcome import MappingPath
+from processor.domain.outcome import MappingPath, WrittenEvent
 from processor.domain.placeholders import PlaceholderType
-from processor.domain.record import EventName, Headers, OutFields, SchemaId, SourceRecord
+from processor.domain.record import LAST_TIME_MS, EventName, OutFields, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_observer import PlanDifference, PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
 from processor.mapping.propagation import propagated_headers
-from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules, WrittenEvent
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules
 from processor.mapping.verify_plan import Sample, event_differences
 from processor.native import NativePart
 from processor.wire.decode import decode
@@ -101,17 +101,17 @@ class EventPlans:
     def write(self, record: SourceRecord, context: MappingContext, outputs: list[OutFields]) -> WrittenEvent | None:
         """Map a record at once, where a plan does that, and add its outputs; None: nothing was added, and `scan` has to
         be called, which reports why a record is refused, and raises. Never blocks, and raises nothing."""
-        value = record.value
-        scanner = None if value is None else self._scanners.get(value[:FRAME_BYTES])
-        if scanner is None or value is None or context is not self._context or record.time_ms is None:
+        value, headers = record.value, record.headers
+        if not value or context is not self._context or (scanner := self._scanners.get(value[:FRAME_BYTES])) is None:
             return None
-        if not _may_be_scanned(record, value, context):
+        if len(value) > context.max_event_bytes or not 0 <= record.timestamp_ms <= LAST_TIME_MS:
             return None
         if self.sample is not None and self.sample.includes(record.position.offset):
             return None
-        headers: Headers = ()
-        if record.headers:
-            headers, malformed = propagated_headers(record.headers)
+        if headers or record.headers_error:
+            if not _may_be_scanned(record, value, context):
+                return None
+            headers, malformed = propagated_headers(headers)
             if malformed:
                 return None
         try:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from processor.domain.catalogue import EVENTS, FAMILIES, Family, Holder, Target
 from processor.domain.channel import CHANNELS
+from processor.domain.event import SeenEvent
 from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessages
 from processor.domain.output_topics import OutputTopic
@@ -147,6 +148,7 @@ class EventsProgram:
     least_holders: int
     most_holders: int
     event_count: int
+    seen_class: type[SeenEvent] = SeenEvent
     is_consistent: Callable[[int, Slots], bool] | None
     make_event: Callable[[int], NativeEvent | None]
 

@@ -76,7 +76,10 @@ class Reference:
 
     def subscribed(self, owner: str, template: TemplateId) -> bool | None:
         """Whether the holder opted in or out; None when neither. LookupFailedError for an invalid row."""
-        row = self._row(Table.SUBSCRIPTIONS, f"{owner}:{template}")
+        key = f"{owner}:{template}"
+        if self.rows(Table.SUBSCRIPTIONS, key) is None:  # of nearly all
+            return None
+        row = self._row(Table.SUBSCRIPTIONS, key)
         return row.subscribed if isinstance(row, SubscriptionRow) else None
 
     def lookup(

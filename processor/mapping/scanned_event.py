@@ -13,9 +13,9 @@ from itertools import chain
 from typing import Final, Protocol
 
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
-from processor.domain.event import Event, Fields, Identity, SourceEvent
+from processor.domain.event import Event, Fields, SourceEvent
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import PlannedMessages, TemplateResult
+from processor.domain.outcome import PlannedMessages, TemplateResult, WrittenEvent
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, Headers, OutFields, OutRecord, SourceRecord, Topic
 from processor.domain.template import Template
@@ -42,10 +42,6 @@ _HOLDERS: Final[tuple[Path, ...]] = (("client", "encodedKey"), ("group", "encode
 
 Rule = Callable[[EventName, Slots], bool]
 """Whether the values of an event of this name do not contradict each other."""
-
-
-WrittenEvent = tuple[Identity, PlannedMessages, int]
-"""Of an event whose outputs were written: which it is, what was made of it, and how many bytes the outputs have."""
 
 
 class TemplatesPlan(Protocol):
@@ -208,36 +204,29 @@ class EventScanner:
     def write(self, record: SourceRecord, propagated: Headers, outputs: list[OutFields]) -> WrittenEvent | None:
         """Map `record`, of the same schema, in one call, and add its outputs; None: nothing is added, as `scan` has to
         say what it is. Its own time has to be one that counts."""
-        if self._native_events is None or record.value is None or not record.key:
+        position, key, value = record.position, record.key, record.value
+        if self._native_events is None or not value or not key:
             return None
-        position = record.position
         if position.topic != self._topic:
             self._topic, self._topic_utf8 = position.topic, position.topic.encode()
-        count = len(outputs)
-        written = self._native_events.write(
-            record.value,
-            FRAME_BYTES,
-            record.key,
-            self._topic_utf8,
-            position.partition,
-            position.offset,
-            record.timestamp_ms,
-            propagated,
-            outputs,
+        count, partition, offset = len(outputs), position.partition, position.offset
+        found = self._native_events.write(
+            value, FRAME_BYTES, key, self._topic_utf8, partition, offset, record.timestamp_ms, propagated, outputs
         )
-        if written is None:
+        if found is None:
             return None
-        identity, made, size_bytes, skipped, slots = written
+        written, skipped, slots = found
         if skipped is None:
-            return identity, made, size_bytes
+            return written
         source = ScannedEvent(record, slots, self, self._name(slots), self._id(slots))
         decision = self.plan_of(source.name).decide(source, skipped, propagated)
         if decision is None:
             del outputs[count:]
             return None
         outputs += decision
-        size_bytes += sum(output.size_bytes for output in decision)
-        return identity, self._with_skipped(made, skipped, decision), size_bytes
+        seen, made, size_bytes = written
+        size_bytes += sum([output.size_bytes for output in decision])
+        return seen, self._with_skipped(made, skipped, decision), size_bytes
 
     def _with_skipped(
         self, made: PlannedMessages, skipped: tuple[SkippedTemplate, ...], decision: tuple[OutRecord, ...]

@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prometheus_client import CollectorRegistry
 
 from processor.domain.outcome import MappingPath, PlannedMessages, PlannedRun
 from processor.domain.reasons import Reason
-from processor.domain.record import RecordPosition, SourceRecord, TemplateId, Topic
+from processor.domain.record import OutFields, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.engine import loop as module
 from processor.engine import mapping_parts
 from processor.engine.batch import ProcessedRecords
 from processor.engine.circuit_breaker import CircuitBreakers
 from processor.engine.loop import Loop, run
+from processor.engine.publisher import TransactionalPublisher
 from processor.engine.startup_guard import StartupGuard, causes_of
 from processor.engine.status import EngineStatus
 from processor.engine.step import Step
@@ -166,10 +167,110 @@ def test_a_pass_that_takes_its_time_ends_a_run(
     assert 5 == steps.count(Step.COMMITTED)
 
 
-@pytest.mark.usefixtures("runs")
-def test_one_record_that_the_broker_refuses(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Runs are cut until it is found; its neighbours are published once."""
-    installation = create_installation(bootstrap_servers, topic_prefix)
+@pytest.fixture
+def small_runs(runs: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """As `runs`, of five records at most."""
+    monkeypatch.setattr(module, "MAX_RUN_RECORDS", 5)
+    return runs
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many outputs each call got that published some of a batch while the rest was mapped."""
+    counts: list[int] = []
+    publish_ahead = TransactionalPublisher.publish_ahead
+
+    def count(self: TransactionalPublisher, outputs: Sequence[OutFields]) -> None:
+        counts.append(len(outputs))
+        publish_ahead(self, outputs)
+
+    monkeypatch.setattr(TransactionalPublisher, "publish_ahead", count)
+    return counts
+
+
+@pytest.mark.usefixtures("small_runs")
+def test_outputs_are_sent_while_the_rest_is_mapped(bootstrap_servers: str, topic_prefix: str, ahead: list[int]) -> None:
+    """In one transaction, in the same order, with those of records that are mapped one by one between them; not before
+    the first records are checked."""
+    options = {"partitions": 2, "max_batch_wait_ms": 500}
+    installation = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1, **options)
+    produce_varied(installation, random.Random(7))
+    steps: Counter[str] = Counter()
+    run(installation.settings, until_end=True, on_step=lambda step: steps.update([step]))
+    first, parts = contents(installation), list(ahead)
+    checked = with_group(installation, "checked", max_rejected_ratio=0.95)
+    run(checked.settings, until_end=True, start_from="beginning")
+
+    assert {at: records + records for at, records in first.items()} == contents(installation)
+    assert len(parts) > 3
+    assert parts == ahead
+    assert steps[Step.BEGUN] == steps[Step.COMMITTED] == steps[Step.MAPPED]
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.usefixtures("small_runs")
+def test_a_process_that_ends_while_outputs_are_sent(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one maps all of the batch; readers see it once."""
+    installation = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1, max_batch_wait_ms=500)
+    installation.produce_events([repayment(n) for n in range(30)])
+    publish_ahead = TransactionalPublisher.publish_ahead
+    calls = 0
+
+    def publish_or_end(self: TransactionalPublisher, outputs: Sequence[OutFields]) -> None:
+        nonlocal calls
+        publish_ahead(self, outputs)
+        calls += 1
+        if calls == 3:
+            raise KilledError
+
+    monkeypatch.setattr(TransactionalPublisher, "publish_ahead", publish_or_end)
+    with pytest.raises(KilledError):
+        installation.run()
+    installation.run()
+
+    assert calls > 3
+    assert [30] == installation.committed()
+    assert [*range(30)] == [
+        status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
+    ]
+
+
+@pytest.mark.usefixtures("small_runs")
+def test_outputs_that_cannot_be_sent_ahead(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is not committed, and mapped again."""
+    produce_all, failures = TransactionalPublisher._produce_all, list[int]()
+
+    def fail_once(self: TransactionalPublisher, *args: Any) -> None:
+        if len(failures) < 1:
+            failures.append(1)
+            raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT))
+        produce_all(self, *args)
+
+    monkeypatch.setattr(TransactionalPublisher, "_produce_all", fail_once)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1, max_batch_wait_ms=500)
+    installation.produce_events([repayment(n) for n in range(30)])
+    steps: Counter[str] = Counter()
+    run(installation.settings, until_end=True, on_step=lambda step: steps.update([step]))
+
+    assert failures
+    assert 1 == steps[Step.RECOVERED]
+    assert [*range(30)] == [
+        status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
+    ]
+
+
+@pytest.mark.parametrize("ratio", [0.95, 1.0])
+@pytest.mark.usefixtures("small_runs")
+def test_one_record_that_the_broker_refuses(bootstrap_servers: str, topic_prefix: str, ratio: float) -> None:
+    """Runs are cut until it is found; its neighbours are published once, whether they were sent ahead or not."""
+    installation = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=ratio)
     compacted = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
     decisions = ConfigResource(ResourceType.TOPIC, installation.decisions, incremental_configs=[compacted])
     admin = installation.admin()  # it has to live until the broker has responded

@@ -6,13 +6,12 @@ from typing import Any, Final, NoReturn
 
 from processor.domain.catalogue import ordering_key
 from processor.domain.event import Fields, identity_of
-from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed
+from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed, WrittenEvent
 from processor.domain.output_topics import OutputValue
 from processor.domain.record import Headers, OutFields, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.plan_observer import PlanDifference, PlanRefusal
-from processor.mapping.scanned_event import WrittenEvent
 from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import TENANT, make_event, make_record, map_record, schemas
@@ -125,13 +124,14 @@ def is_what_was_written(outcome: Outcome, written: WrittenEvent, outputs: list[O
     """Whether an event that was written at once has the outputs and messages of an outcome, and nothing else."""
     if not isinstance(outcome, Processed) or outcome.failed or outcome.malformed_headers:
         return False
-    (identity, made, size_bytes), messages = written, outcome.messages
+    (seen, made, size_bytes), messages, record = written, outcome.messages, outcome.record
     return (
         list(outcome.outputs) == outputs
         and outcome.output_bytes == size_bytes
         and made.topics == tuple(output.topic for output in outcome.outputs)
         and made.templates == tuple((message.template_id, message.template_version) for message in messages)
-        and {identity} >= {identity_of(TENANT, message.event_id) for message in messages}
+        and (seen.offset, seen.time_ms) == (record.position.offset, record.time_ms)
+        and {seen.identity} >= {identity_of(TENANT, message.event_id) for message in messages}
         and made.skipped == tuple(skipped.reason for skipped in outcome.skipped)
         and outcome.wrong_key is None
         and not any(message.replaced for message in messages)
