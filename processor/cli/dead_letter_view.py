@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.cli.output import cell, table
@@ -41,7 +40,7 @@ def entry_as_json(entry: "DeadLetterEntry") -> dict[str, Any]:
     from processor.wire.json_codec import format_millis
 
     return {
-        "position": None if entry.source is None else asdict(entry.source),
+        "position": None if entry.source is None else entry.source._asdict(),
         "deadLetter": {"partition": entry.partition, "offset": entry.offset, "at": format_millis(entry.written_ms)},
         "isOfEvents": entry.is_of_events,
         "at": format_millis(entry.time_ms),

@@ -278,7 +278,7 @@ def _as_json(explanation: "PlaceExplanation", *, masked: bool) -> dict[str, Any]
     from processor.wire.json_codec import format_millis
 
     return {
-        "position": asdict(explanation.position),
+        "position": explanation.position._asdict(),
         "state": explanation.state,
         "at": None if explanation.time_ms is None else format_millis(explanation.time_ms),
         "firstOffset": explanation.first_offset,

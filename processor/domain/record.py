@@ -4,8 +4,6 @@ import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, NewType
 
-from processor.domain.value_class import value_class
-
 Topic = NewType("Topic", str)
 SchemaId = NewType("SchemaId", int)  #: the 4-byte id of Confluent's framing
 SchemaGuid = NewType("SchemaGuid", bytes)  #: the 16 bytes after 0x01 in header `__value_schema_id`
@@ -18,13 +16,14 @@ ENCODED_KEY_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
+FIRST_ATTEMPT: Final = 1
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME_MS: Final = 0  #: 1970-01-01T00:00:00.000Z: written where no time is known.
 LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RFC 3339 and many languages' times end
 
 
-@value_class(order=True)
-class RecordPosition:
+class RecordPosition(NamedTuple):
     """Where a record lies. As text: `topic[partition]@offset`."""
 
     topic: Topic
@@ -35,12 +34,11 @@ class RecordPosition:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-@value_class()
-class SourceRecord:
+class SourceRecord(NamedTuple):
     """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp: meant to be UTC, milliseconds.
 
-    `headers_error` says why its headers could not be read; then `headers` is empty. `attempt` is 1 for a record of the
-    events, and counted on for one that comes from its dead letter.
+    `headers_error` says why its headers could not be read; then `headers` is empty. `attempt` is FIRST_ATTEMPT for a
+    record of the events, and counted on for one that comes from its dead letter.
     """
 
     position: RecordPosition
@@ -49,7 +47,7 @@ class SourceRecord:
     value: bytes | None
     headers: Headers = ()
     headers_error: str = ""
-    attempt: int = 1
+    attempt: int = FIRST_ATTEMPT
 
     @property
     def time_ms(self) -> int | None:

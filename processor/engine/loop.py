@@ -369,7 +369,7 @@ class Loop:
             if self._suspends_templates and isinstance(outcome, Processed):
                 self._breakers.record(outcome)
             if len(record.value or b"") > MAX_KEPT_VALUE_BYTES:  # no longer read; the outputs have what is kept
-                outcome = replace(outcome, record=replace(record, value=None))
+                outcome = replace(outcome, record=record._replace(value=None))
             batch.append(ProcessedRecords(partition, outcome))
             room.take(outcome)
             if is_suspect or room.is_time_over:
@@ -496,7 +496,7 @@ class Loop:
         outcome: Outcome
         if refused is None:
             earlier = deduplication.first_seen(seen)
-            duplicate_of = None if earlier is None else replace(decoded.record.position, offset=earlier)
+            duplicate_of = None if earlier is None else decoded.record.position._replace(offset=earlier)
             suspended = self._breakers.suspended_now()
             outcome = map_event(decoded, self._context, suspended=suspended, duplicate_of=duplicate_of)
         else:

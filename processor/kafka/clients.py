@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processor.domain.record import Headers, RecordPosition, SourceRecord, Topic
+from processor.domain.record import FIRST_ATTEMPT, Headers, RecordPosition, SourceRecord, Topic
 from processor.errors import UsageError
 from processor.kafka.errors import Connection, error_of
 from processor.settings import Settings
@@ -58,6 +58,9 @@ def headers_of(message: Message) -> Headers:
 _call_headers: Final = methodcaller("headers")  # calls from C
 
 
+_new = tuple.__new__  # in a third of the time of the classes' own, for each record
+
+
 def source_record(message: Message, topic: Topic) -> SourceRecord:
     """A record of `topic` as it was read; headers that cannot be read become a dead letter.
 
@@ -70,14 +73,9 @@ def source_record(message: Message, topic: Topic) -> SourceRecord:
         headers, headers_error = (), str(error)
     partition, offset = message.partition(), message.offset()
     assert partition is not None and offset is not None, "a record that was read has its place"
-    return SourceRecord(
-        RecordPosition(topic, partition, offset),
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        headers,
-        headers_error,
-    )
+    position = _new(RecordPosition, (topic, partition, offset))
+    fields = (position, message.timestamp()[1], message.key(), message.value(), headers, headers_error, FIRST_ATTEMPT)
+    return _new(SourceRecord, fields)
 
 
 def common_properties(settings: Settings) -> Properties:

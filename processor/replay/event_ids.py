@@ -1,7 +1,6 @@
 """Which events are known all the same, or have a message: their event id is that of another record."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from processor.domain.event import SeenEvent, SourceEvent, identity_of
 from processor.domain.operation import OperationId
@@ -82,7 +81,7 @@ class EventMessages:
     def skip(self, source: SourceEvent, template: TemplateId, context: MappingContext) -> TemplateResult:
         """The result of one of them: ALREADY_CREATED, with the message's place and key."""
         message = self._messages[source.id, template]
-        found_at = replace(source.record.position, offset=message.offset)
+        found_at = source.record.position._replace(offset=message.offset)
         return skip_created_template(template, context, version=None, key=message.key, found_at=found_at)
 
     def add(self, outcome: Processed) -> None:

@@ -11,7 +11,7 @@ have been sent twice.
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -195,7 +195,7 @@ class PartitionRedrive:
             if found is None:
                 return None
             record = found
-        return replace(record, attempt=entry.attempts + 1)
+        return record._replace(attempt=entry.attempts + 1)
 
     def _read_source(self, record: SourceRecord, *, value_bytes: int) -> SourceRecord | None:
         """What lies at the place of `record`, whose value has `value_bytes`; None where it has expired, or is another

@@ -123,7 +123,7 @@ def processed_repayment(key: bytes | None = None) -> Processed:
 def with_key(key: str) -> Processed:
     """As `mapped`, quickly."""
     wrong = processed_repayment(b"wrong")
-    return replace(wrong, record=replace(wrong.record, key=key.encode()))
+    return replace(wrong, record=wrong.record._replace(key=key.encode()))
 
 
 def test_a_partition_with_lag_and_no_progress_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +308,7 @@ def varied_outcomes() -> tuple[Processed | Rejected, ...]:
         map_record(make_record(), failing),
         map_record(make_record(headers=(("traceparent", b"x"),)), failing),
         map_record(make_record(make_event(account__name="a\x0bb")), xml),
-        map_record(replace(make_record(), value=None), make_context()),
+        map_record(make_record()._replace(value=None), make_context()),
         map_record(make_record(value=b"broken"), make_context()),
         map_record(make_record(value=b"broken", timestamp_ms=-1), make_context()),
         map_record(avro_record(), with_plans(make_context())),

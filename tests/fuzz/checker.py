@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 from zlib import crc32
@@ -40,7 +40,7 @@ from tests.fuzz.extreme import extreme_record
 from tests.fuzz.mutated import mutated_record
 from tests.fuzz.templates import FOREIGN_MARKUP, GENERATED
 from tests.support.output_readers import read_notification, read_status
-from tests.support.planned import comparable, is_planned
+from tests.support.planned import check_written, comparable, is_planned
 
 EVENTS_TOPIC: Final = Topic("banking.events")
 EXTREME, MUTATED = "extreme", "mutated"
@@ -111,7 +111,7 @@ def make_case(environment: Environment, kind: str, index: int, *, seed: int) -> 
         value, headers, key = mutated_record(environment.corpus, rng)
     record = source_record(value, headers, key, rng, number=index)
     if kind == MUTATED and rng.random() < 0.001:
-        record = replace(record, headers=(), headers_error="a header's name is not UTF-8")
+        record = record._replace(headers=(), headers_error="a header's name is not UTF-8")
     output_formats = OUTPUT_FORMATS if kind == EXTREME else (OUTPUT_FORMATS[index % 2],)
     return Case(f"{kind}:{index}", record, configuration, output_formats)
 
@@ -170,15 +170,22 @@ def check(case: Case, environment: Environment) -> CheckResult:
 
 
 def _plan_findings(reference: Outcome, case: Case, environment: Environment, labels: Counter[str]) -> Iterator[Finding]:
-    """What a plan makes of the record is what the reference makes of it."""
-    try:
-        planned = map_case(case, case.configuration.planned[case.output_formats[0]], environment)
-    except Exception as error:
-        yield Finding("PLAN", case.name, describe_error(error))
-        return
-    labels["planned"] += is_planned(planned)
-    if comparable(reference) != comparable(planned):
-        yield Finding("PLAN", case.name, "the plan's outcome is not the reference's")
+    """What plans make of the record is what the reference makes of it, by each executor, and at once."""
+    for by_format in case.configuration.planned:
+        context = by_format[case.output_formats[0]]
+        try:
+            planned = map_case(case, context, environment)
+        except Exception as error:
+            yield Finding("PLAN", case.name, describe_error(error))
+            continue
+        labels["planned"] += is_planned(planned)
+        if comparable(reference) != comparable(planned):
+            yield Finding("PLAN", case.name, "the plan's outcome is not the reference's")
+        if not case.configuration.suspended and not case.configuration.repeats_events:
+            try:
+                labels["written at once"] += check_written(case.record, context, reference)
+            except AssertionError:
+                yield Finding("PLAN", case.name, "what is written at once is not the reference's")
 
 
 def map_case(case: Case, context: MappingContext, environment: Environment) -> Outcome:

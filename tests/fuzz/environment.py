@@ -16,8 +16,10 @@ from processor.domain.reference import Table
 from processor.domain.template import Template, TemplateSet, template_set
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import DraftRules, MappingContext, Suspended
+from processor.mapping.event_plans import EventPlans
 from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
 from processor.mapping.reference import Reference
+from processor.native import NATIVE
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import OutputEncoder
@@ -27,7 +29,6 @@ from processor.wire.wire_format import WireFormat
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
 from tests.support.builders import TENANT, make_output_topics
-from tests.support.planned import with_plans
 
 _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes it for an events topic of the default
 
@@ -46,7 +47,8 @@ class Configuration:
 
     name: str
     contexts: Mapping[WireFormat, MappingContext]
-    planned: Mapping[WireFormat, MappingContext]  #: The same with plans.
+    #: The same with plans, for each executor that is there.
+    planned: tuple[Mapping[WireFormat, MappingContext], ...]
     template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
     repeats_events: bool = False  #: Half of all events lie in their partition before.
@@ -54,7 +56,7 @@ class Configuration:
     def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
         """Where the same event lies before."""
         repeated = self.repeats_events and source.event.id[0] in "01234567"
-        return replace(source.record.position, offset=0) if repeated else None
+        return source.record.position._replace(offset=0) if repeated else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,10 @@ def configurations(schemas: Schemas, templates: TemplateSet) -> tuple[Configurat
         }
         named = by_format[OUTPUT_FORMATS[0]].templates.by_event.values()
         together = frozenset(tuple(template.id for template in each) for each in named)
-        planned = {output_format: with_plans(context) for output_format, context in by_format.items()}
+        planned = tuple(
+            {form: replace(context, plans=EventPlans(native=native)) for form, context in by_format.items()}
+            for native in (None, NATIVE)[: 1 + (NATIVE is not None)]
+        )
         return Configuration(name, by_format, planned, together, suspended, repeats_events)
 
     half = templates.templates[::2]

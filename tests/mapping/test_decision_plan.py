@@ -111,7 +111,7 @@ def test_reasons_of_the_whole_record(form: WireFormat) -> None:
 @pytest.mark.parametrize("timestamp_ms", [-1, 2**63 - 1, 0])
 def test_records_without_a_time(timestamp_ms: int) -> None:
     """The event's time takes its place."""
-    record = replace(avro_record(), timestamp_ms=timestamp_ms)
+    record = avro_record()._replace(timestamp_ms=timestamp_ms)
 
     assert len(TEMPLATES) == len(reasons_written(record, context_of(WireFormat.AVRO)))
 

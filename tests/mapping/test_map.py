@@ -182,7 +182,7 @@ def test_deduplication_uses_the_effective_time(timestamp_ms: int) -> None:
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
 def test_a_decision_without_an_event_and_without_a_time(timestamp_ms: int) -> None:
     """Nothing says when it was: the beginning of 1970, which every reader can show. A dead letter says what it was."""
-    empty = map_record(replace(make_record(timestamp_ms=timestamp_ms), value=None), make_context(), NONE_SUSPENDED)
+    empty = map_record(make_record(timestamp_ms=timestamp_ms)._replace(value=None), make_context(), NONE_SUSPENDED)
     broken = map_record(make_record(value=b"{", timestamp_ms=timestamp_ms), make_context(), NONE_SUSPENDED)
     foreign = map_record(
         make_record(make_event(tenant="southbank"), timestamp_ms=timestamp_ms), make_context(), NONE_SUSPENDED
@@ -462,8 +462,8 @@ def test_checks_come_in_the_contracts_order() -> None:
         return reasons(result.skipped) if isinstance(result, Processed) else getattr(result, "reason", None)
 
     got = [
-        outcome(replace(make_record(key=None), value=None)),
-        outcome(replace(make_record(key=None), value=b"")),
+        outcome(make_record(key=None)._replace(value=None)),
+        outcome(make_record(key=None)._replace(value=b"")),
         outcome(make_record(value=b"\x01rubbish", key=None)),
         outcome(make_record(foreign, key=None)),
         outcome(make_record(key=None)),
@@ -1092,7 +1092,7 @@ def test_a_text_that_grows_without_end_is_cut_short() -> None:
     [
         (make_record(make_event(correlationId="c" * 5_000), key=b"8a8e867d5b1a4c0e015b1a60aa110001"), 1_200),
         (make_record(make_event(), headers=(("correlation-id", b"c" * 512),)), 1_000),
-        (replace(make_record(), key=b"k" * 5_000, value=b""), 2_000),
+        (make_record()._replace(key=b"k" * 5_000, value=b""), 2_000),
     ],
 )
 def test_a_decision_always_fits(record: SourceRecord, limit: int) -> None:
@@ -1347,7 +1347,7 @@ def test_which_records_deduplication_counts() -> None:
     context = make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
     foreign, empty, keyless = (
         make_record(make_event(tenant="southbank")),
-        replace(make_record(), value=None),
+        make_record()._replace(value=None),
         make_record(key=None),
     )
 

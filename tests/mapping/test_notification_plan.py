@@ -210,7 +210,7 @@ def test_what_settings_and_templates_say() -> None:
         make_email("without-subject", subject=None),
         make_sms(attachments=[attached] * 2),
     ]
-    record = replace(avro_record(), timestamp_ms=-1)
+    record = avro_record()._replace(timestamp_ms=-1)
     for form in WireFormat:
         context = make_context(*templates, form=form, actor=Actor("UR-1111-2222-3333", "Bank", "/i"))
 

@@ -351,7 +351,7 @@ def test_a_redriven_dead_letter_keeps_the_sources_headers() -> None:
         letter = read_dead_letter(key=out.key, value=out.value, headers=out.headers)
         found.append(letter.operation)
         assert (record.key, record.value, record.headers) == (letter.key, letter.value, letter.headers)
-        record = replace(record, key=letter.key, value=letter.value, headers=letter.headers)
+        record = record._replace(key=letter.key, value=letter.value, headers=letter.headers)
 
     assert expected == found
 

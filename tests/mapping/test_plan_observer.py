@@ -54,9 +54,9 @@ LONG_NAME = {**REPAYMENT.fields["client"], "fullName": "x" * 300}
     [
         (make_record(REPAYMENT), PlanRefusal.FORM, MappingPath.REFERENCE),
         (avro_record(headers=(("content-type", b"avro/binary"),)), PlanRefusal.FORM, MappingPath.REFERENCE),
-        (replace(avro_record(), value=b"{}"), PlanRefusal.FORM, None),
-        (replace(avro_record(), value=b"\x00\x00\x00\x00\x01\x00"), PlanRefusal.SCHEMA, None),
-        (replace(avro_record(), value=(avro_record().value or b"")[:-1]), PlanRefusal.RECORD, None),
+        (avro_record()._replace(value=b"{}"), PlanRefusal.FORM, None),
+        (avro_record()._replace(value=b"\x00\x00\x00\x00\x01\x00"), PlanRefusal.SCHEMA, None),
+        (avro_record()._replace(value=(avro_record().value or b"")[:-1]), PlanRefusal.RECORD, None),
         (avro_record(client=LONG_NAME), PlanRefusal.RECORD, MappingPath.REFERENCE),
         (avro_record(tenant="southbank"), PlanRefusal.CHECK, MappingPath.REFERENCE),
         (avro_record(key=b"another"), PlanRefusal.CHECK, MappingPath.REFERENCE),
@@ -89,7 +89,7 @@ def test_duplicates_and_records_without_a_value_are_no_refusals() -> None:
     context, observer = observed_context()
 
     assert MappingPath.REFERENCE == path_of(avro_record(), context, duplicate_of=RecordPosition(EVENTS_TOPIC, 0, 0))
-    assert MappingPath.REFERENCE == path_of(replace(avro_record(), value=None), context)
+    assert MappingPath.REFERENCE == path_of(avro_record()._replace(value=None), context)
     assert [] == observer.refusals
 
 
@@ -157,7 +157,7 @@ def test_more_schemas_than_may_have_a_plan() -> None:
     context, observer = observed_context()
     value = avro_record().value or b""
     for number in range(1, MAX_SCANNERS + 2):
-        framed = replace(avro_record(), value=b"\x00" + number.to_bytes(4, "big") + value[5:])
+        framed = avro_record()._replace(value=b"\x00" + number.to_bytes(4, "big") + value[5:])
         decode_record(framed, context, schema_of=lambda _id: SCHEMAS.local[SCHEMA_ID])
 
     assert [PlanRefusal.SCHEMA_LIMIT] == observer.refusals

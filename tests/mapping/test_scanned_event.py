@@ -1,7 +1,6 @@
 """Scanned events: refused, or what `decode_record` makes of the record; each value and text as the reference has it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from functools import cache
@@ -79,7 +78,7 @@ def record_of(value: bytes) -> SourceRecord:
     """With the ordering key of its event, if it has one."""
     record = make_record(value=value)
     decoded = decode_record(record, CONTEXT, schema_of=SCHEMAS.local_schema)
-    return replace(record, key=decoded.event.ordering_key.encode()) if isinstance(decoded, SourceEvent) else record
+    return record._replace(key=decoded.event.ordering_key.encode()) if isinstance(decoded, SourceEvent) else record
 
 
 def check_equal(scanned: ScannedEvent | PlanRefusal, record: SourceRecord) -> bool:

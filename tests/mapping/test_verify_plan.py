@@ -146,7 +146,7 @@ def test_a_right_plan_is_published() -> None:
     ("attribute", "value", "part"),
     [
         ("id", "00000000-0000-0000-0000-000000000000", "event id"),
-        ("record", replace(RECORD, key=b"f" * 32), "event ordering_key"),
+        ("record", RECORD._replace(key=b"f" * 32), "event ordering_key"),
         ("name", "LOAN_CREATED", "event name"),
     ],
 )
@@ -173,7 +173,7 @@ def test_an_event_that_is_scanned_wrongly(
 
 def test_an_event_that_is_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that is scanned though its bytes are invalid is a dead letter all the same."""
-    broken = replace(RECORD, value=(RECORD.value or b"") + b"\x00")
+    broken = RECORD._replace(value=(RECORD.value or b"") + b"\x00")
     right = EventScanner.scan
     monkeypatch.setattr(EventScanner, "scan", lambda self, _record: right(self, RECORD))
     context, observer = verified_context()

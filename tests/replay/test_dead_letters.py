@@ -173,7 +173,7 @@ def test_the_newest_of_a_source_counts() -> None:
     first, second = entry("a"), entry("b", offset=300)
     other_topic = entry(source=7, offset=301)
     assert other_topic.source is not None
-    other_topic = replace(other_topic, source=replace(other_topic.source, topic=Topic("other")), is_of_events=False)
+    other_topic = replace(other_topic, source=other_topic.source._replace(topic=Topic("other")), is_of_events=False)
     unreadable = [entry(offset=offset, is_of_events=False, reason=None) for offset in (200, 250)]
     unreadable = [replace(each, source=None) for each in unreadable]
 

@@ -17,10 +17,10 @@ FIRST: Final = make_source(make_record(), make_context())
 
 def event_at(offset: int, number: int) -> SourceEvent:
     """An event with an id of this number."""
-    position = replace(FIRST.record.position, offset=offset)
+    position = FIRST.record.position._replace(offset=offset)
     return replace(
         FIRST,
-        record=replace(FIRST.record, position=position),
+        record=FIRST.record._replace(position=position),
         event=replace(FIRST.event, id=str(UUID(int=number))),
     )
 
