@@ -27,8 +27,8 @@ def test_outputs_are_those_of_the_parts_and_their_size() -> None:
         assert sum(output.size_bytes for output in either.outputs) == either.output_bytes > 0
 
 
-def test_the_size_of_an_output_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it is held against a limit or added up."""
+def test_the_size_of_outputs_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the one time that each is held against its topic's limit; then the outcome has it."""
     computed: Counter[bytes | None] = Counter()
     original = module._size_bytes
 
@@ -39,10 +39,10 @@ def test_the_size_of_an_output_is_computed_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_size_bytes", count)
     outcome = map_record(make_record(), make_context(make_email("mail"), make_email("off", active=False)))
     assert isinstance(outcome, Processed)
-    for _ in range(3):
-        assert outcome.output_bytes == sum(output.size_bytes for output in outcome.outputs)
+    sizes = [outcome.output_bytes for _ in range(3)]
 
-    assert {output.value: 1 for output in outcome.outputs} == computed
+    assert {output.value: 2 for output in outcome.outputs} == computed
+    assert [sum(output.size_bytes for output in outcome.outputs)] * 3 == sizes
 
 
 def test_a_created_message_in_plain_words() -> None:

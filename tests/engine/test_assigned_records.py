@@ -176,7 +176,7 @@ def test_a_commit_whose_response_was_lost_writes_none_again(
         **options: Any,
     ) -> NotCommitted | None:
         records = list(outputs)
-        written.append([record.topic for record in records])
+        written.append([topic for topic, *_ in records])
         failure = publish(self, records, positions, group_metadata, **options)
         assert failure is None
         if len(written) == lost + 1:
