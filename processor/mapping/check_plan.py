@@ -266,7 +266,7 @@ def plan_recipient_checks(
                 return skip(template, DecisionReason.NOT_SUBSCRIBED, detail, key=key)
             if recipient is None or not has_notification:
                 return Checked(key, tenant)
-            data = look_up(slots, recipient)
+            data = look_up(slots, recipient, holder, tenant)
             suppressed = _suppression(template, data, key)
             if suppressed is None:
                 reference.check_complete(data)
@@ -282,11 +282,12 @@ def plan_contact(
 ) -> Callable[[Slots, str], RecipientData | None]:
     """What the reference tables have of a recipient, by slots and key. None, refused: they are not to be contacted, or
     a row is needed that is missing or cannot be read."""
-    look_up, reference = _plan_lookup(template, EVENTS[event].family, values, rules), rules.reference
+    family, reference, read_tenant = EVENTS[event].family, rules.reference, values.value(("tenant",))
+    read_holder, look_up = _holder_reader(family, values), _plan_lookup(template, family, values, rules)
 
     def find_contact(slots: Slots, recipient: str) -> RecipientData | None:
         try:
-            data = look_up(slots, recipient)
+            data = look_up(slots, recipient, read_holder(slots), read_tenant(slots))
             if blocked_contact(data) is not None or left_category(data) is not None:
                 return None
             reference.check_complete(data)
@@ -299,13 +300,13 @@ def plan_contact(
 
 def _plan_lookup(
     template: Template, family: str, values: PlanValues, rules: DraftRules
-) -> Callable[[Slots, str], RecipientData]:
-    """What the reference tables have of a recipient, by slots and key. Raises LookupFailedError."""
-    read_account, read_tenant = values.value(("account", "encodedKey")), values.value(("tenant",))
-    read_holder, reference, category = _holder_reader(family, values), rules.reference, template.category
+) -> Callable[[Slots, str, str | None, str], RecipientData]:
+    """What the reference tables have of a recipient, by slots, their key, the holder's, and the event's tenant. Raises
+    LookupFailedError."""
+    read_account, reference, category = values.value(("account", "encodedKey")), rules.reference, template.category
 
-    def look_up(slots: Slots, recipient: str) -> RecipientData:
-        keys = account_keys(read_account(slots), read_holder(slots), read_tenant(slots))
+    def look_up(slots: Slots, recipient: str, holder: str | None, tenant: str) -> RecipientData:
+        keys = account_keys(read_account(slots), holder, tenant)
         return reference.lookup(contact_key=recipient, account_keys=keys, category=category, family=family)
 
     return look_up

@@ -179,13 +179,7 @@ class _DraftPlanner:
     def _write_parts(self, values: PlanValues) -> Callable[[Slots], Parts | None]:
         """The text in the recipient's language. None: refused."""
         template = self.template
-        planner = TextPlanner(
-            family=EVENTS[self.event].family,
-            values=values,
-            time_zone=self.rules.time_zone,
-            strict=template.strict,
-            limit_characters=self.limit_characters,
-        )
+        planner = text_planner(template, self.event, values, self.rules, limit_characters=self.limit_characters)
         write = planner.parts(template.text)
         if not template.texts:
             return write
@@ -197,6 +191,19 @@ class _DraftPlanner:
             return write(slots) if tag is None else by_tag[tag](slots)
 
         return write_in_language
+
+
+def text_planner(
+    template: Template, event: EventName, values: PlanValues, rules: DraftRules, *, limit_characters: int
+) -> TextPlanner:
+    """What plans the texts of `template`, for the events of a name."""
+    return TextPlanner(
+        family=EVENTS[event].family,
+        values=values,
+        time_zone=rules.time_zone,
+        strict=template.strict,
+        limit_characters=limit_characters,
+    )
 
 
 def find_destination(

@@ -29,10 +29,10 @@ from processor.mapping.condition_plan import ConditionPlanner
 from processor.mapping.conditions import OPERAND_TYPES
 from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.draft import event_type
-from processor.mapping.draft_plan import PlanDraft, find_destination
+from processor.mapping.draft_plan import PlanDraft, find_destination, text_planner
 from processor.mapping.escape import SUBJECT_LIMIT_CHARACTERS
 from processor.mapping.native_text import MAX_DIGITS
-from processor.mapping.plain_text import TextPlanner, subject_text
+from processor.mapping.plain_text import subject_text
 from processor.mapping.plan_values import RECIPIENT, Path, PlanValues, RecipientValues, Slots, give_none
 from processor.mapping.planned_outputs import MessageVariant
 from processor.mapping.recipient import KeyField
@@ -345,14 +345,8 @@ class _TemplatePlanner:
         )
 
     def _parts(self, text: Text, values: PlanValues) -> NativeParts:
-        context, template = self.context, self.template
-        planner = TextPlanner(
-            family=EVENTS[self.event].family,
-            values=values,
-            time_zone=context.draft_rules.time_zone,
-            strict=template.strict,
-            limit_characters=context.text_limit_characters,
-        )
+        rules, limit = self.context.draft_rules, self.context.text_limit_characters
+        planner = text_planner(self.template, self.event, values, rules, limit_characters=limit)
         return planner.native_parts(text, self.native)
 
     def _holder_slots(self) -> tuple[int, ...]:

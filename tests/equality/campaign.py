@@ -134,7 +134,7 @@ class Round:
         self._format = rng.choice(tuple(WireFormat))
         self._configuration = self._draw_configuration(schemas, templates, rng)
         self._environment = Environment(self._corpus, (self._configuration,), {}, schemas_of(self._corpus))
-        # One for all records: plans are of one context, and made anew for another.
+        # One for all records: plans are of one context, and are made again for another.
         context = self._configuration.contexts[self._format]
         self._planned = {executor: replace(context, plans=plans) for executor, plans in self.plans.items()}
 
