@@ -45,6 +45,7 @@ cdef enum:
     MAX_CODES = 4  # of currencies, for one amount
     MAX_SCALE = 60  # digits of an amount behind the point
     FIRST_BUFFER_BYTES = 512
+    MAX_KEPT_BUFFER_BYTES = 65_536  # a larger one goes after its use: each text and output of each template has its own
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -564,6 +565,15 @@ cdef inline bint add(Buffer* buffer, const void* data, Py_ssize_t size) except F
     return True
 
 
+cdef inline void let_go_if_large(Buffer* buffer) noexcept:
+    """After its use: what is in it may be gone."""
+    buffer.size = 0
+    if buffer.capacity > MAX_KEPT_BUFFER_BYTES:
+        PyMem_Free(buffer.data)
+        buffer.data = NULL
+        buffer.capacity = 0
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Escapes: as `escape.py` has them, of UTF-8. What the reference would replace or fail is refused.
 
@@ -900,7 +910,12 @@ cdef class NativeText:
         PyMem_Free(self.buffer.data)
 
     def __call__(self, Slots slots not None):
-        return self.decoded() if self.write_into_buffer(slots) else None
+        if not self.write_into_buffer(slots):
+            return None
+        try:
+            return self.decoded()
+        finally:
+            let_go_if_large(&self.buffer)
 
     cdef str decoded(self):
         return PyUnicode_DecodeUTF8(<const char*>self.buffer.data, self.buffer.size, NULL)
@@ -910,6 +925,7 @@ cdef class NativeText:
 
     cdef bint write_into_buffer(self, Slots slots) except? False:
         """Whether the text is in the buffer now; False: refused."""
+        cdef bint is_written = False
         if slots.count < self.slot_count:
             raise IndexError("slots of another program")
         if self.is_running:
@@ -917,9 +933,12 @@ cdef class NativeText:
         self.is_running = True
         try:
             self.buffer.size = 0
-            return self.write(slots)
+            is_written = self.write(slots)
         finally:
             self.is_running = False
+            if not is_written:
+                let_go_if_large(&self.buffer)
+        return is_written
 
     cdef bint write(self, Slots slots) except? False:
         """Put the text into the buffer, which is empty; False: refused."""
@@ -1199,7 +1218,10 @@ cdef class NativeOutputs:
         if self.drops_first_comma[index] and buffer.size > 1 and buffer.data[0] == c"{" and buffer.data[1] == c",":
             buffer.data[1] = c"{"
             skipped = 1
-        return PyBytes_FromStringAndSize(<char*>buffer.data + skipped, buffer.size - skipped)
+        try:
+            return PyBytes_FromStringAndSize(<char*>buffer.data + skipped, buffer.size - skipped)
+        finally:
+            let_go_if_large(buffer)
 
 
 cdef Text utf8_of(str value) except *:
@@ -1452,6 +1474,13 @@ cdef class NativeParts:
             return False
         return self.url is None or self.url.write_into_buffer(slots)
 
+    cdef void let_go_if_large(self) noexcept:
+        let_go_if_large(&self.body.buffer)
+        if self.subject is not None:
+            let_go_if_large(&self.subject.buffer)
+        if self.url is not None:
+            let_go_if_large(&self.url.buffer)
+
 
 cdef class NativeRoute:
     """One of those whom a template may address: the slot of their key, -1 for nobody, and how they are written to."""
@@ -1543,12 +1572,7 @@ cdef class NativeTemplate:
         cdef int number = 0
         cdef NativeRoute route
         cdef NativeParts parts
-        cdef MessageValues values
-        cdef uint8_t[32] digits
-        cdef str subject = None
-        cdef str destination = None
-        cdef str url = None
-        cdef bytes notification = None
+        cdef Text recipient = Text(NULL, 0)
         self.missing = ()
         if slots.count < self.slot_count:
             raise IndexError("slots of another program")
@@ -1561,20 +1585,45 @@ cdef class NativeTemplate:
             number += 1
         else:
             return self.skip(slots, skipped)
-        values.texts[OF_RECIPIENT] = Text(NULL, 0)
         if route.key_slot >= 0:
-            values.texts[OF_RECIPIENT] = content_of_slot(slots, route.key_slot)
+            recipient = content_of_slot(slots, route.key_slot)
         if not self.may_be_told(slots):
             return self.skip(slots, skipped)
         writer = self.writer_of(slots, number)
         if writer is None:
             return -1
         parts = route.parts_of(slots)
+        try:
+            return self.write_message(
+                route, parts, recipient, <NativeOutputs>writer, slots, source, key, propagated, outputs
+            )
+        finally:
+            parts.let_go_if_large()
+
+    cdef Py_ssize_t write_message(
+        self,
+        NativeRoute route,
+        NativeParts parts,
+        Text recipient,
+        NativeOutputs writer,
+        Slots slots,
+        Source* source,
+        bytes key,
+        tuple propagated,
+        list outputs,
+    ) except -2:
+        """Add the outputs of a message to `recipient`; how many bytes they have, or -1, refused."""
+        cdef MessageValues values
+        cdef uint8_t[32] digits
+        cdef str subject = None
+        cdef str destination = None
+        cdef bytes notification = None
         if not parts.write(slots):
             return -1
         if self.body_limit and parts.body.buffer.size > self.body_limit and parts.body.characters() > self.body_limit:
             return -1
-        self.write_key(source, values.texts[OF_RECIPIENT], digits)
+        values.texts[OF_RECIPIENT] = recipient
+        self.write_key(source, recipient, digits)
         values.texts[OF_KEY] = Text(&digits[0], 32)
         write_eid(values.eid, &digits[0])
         values.texts[OF_EID] = Text(&values.eid[0], 36)
@@ -1608,9 +1657,7 @@ cdef class NativeTemplate:
         values.topic = source.topic
         values.at, values.occurred = source.at, source.occurred
         values.partition, values.offset = source.partition, source.offset
-        return self.write_records(
-            <NativeOutputs>writer, slots, source, &values, notification, key, propagated, outputs
-        )
+        return self.write_records(writer, slots, source, &values, notification, key, propagated, outputs)
 
     cdef Py_ssize_t skip(self, Slots slots, list skipped) except -2:
         """Nothing is made, for a reason that the plan finds; -1, refused, where it finds none."""
@@ -1687,6 +1734,7 @@ cdef class NativeTemplate:
         if self.is_addressed:
             put_text(buffer, <const char*>recipient.data, recipient.size)
         hex_digest(buffer.data, buffer.size, digits)
+        let_go_if_large(buffer)
         return True
 
     cdef Py_ssize_t write_records(

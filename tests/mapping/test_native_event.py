@@ -1,6 +1,8 @@
 """Events that C maps in one call: the outputs of the reference, or nothing at all."""
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -152,6 +154,24 @@ def test_what_is_missing_of_one_event_is_not_of_the_next() -> None:
     rows[0] = None
     assert is_written(avro_record(), context)
     assert is_written(nothing_due, context)
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(500_000, True), (160_500, False)])
+def test_the_room_of_a_large_message_is_let_go(limit: int, fits: bool) -> None:
+    """Or each text and output of each template would keep what its largest message took."""
+    template = make_email(subject="Hello", body="{CORRELATION_ID}" * 20)
+    context = with_native(make_context(template, output_topics=make_output_topics(limit=limit)))
+    large = avro_record(correlationId="x" * 8_000)
+    assert is_written(avro_record(), context)
+
+    tracemalloc.start()
+    written = is_written(large, context)
+    gc.collect()
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert written == fits
+    assert kept_bytes < 100_000
 
 
 # ---------------------------------------------------------------------------------------------------------------------
