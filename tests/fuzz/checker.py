@@ -46,6 +46,10 @@ EVENTS_TOPIC: Final = Topic("banking.events")
 EXTREME, MUTATED = "extreme", "mutated"
 KINDS: Final = (EXTREME, MUTATED)
 
+BLOCK_RECORDS: Final = 10_000
+"""Of so many records in a row those that are not mapped with the first configuration are mapped with one other. Those
+of the first block are with all of them, so that a short run has each."""
+
 # Half of all records are mapped with the first configuration, so that most events have a message.
 _FIRST_CONFIGURATION_RATIO: Final = 0.5
 _SMS_LIMIT_CHARACTERS: Final = 1600
@@ -99,9 +103,10 @@ def make_case(environment: Environment, kind: str, index: int, *, seed: int) -> 
     Extreme records are mapped in both output formats; mutated ones, most of which are rejected, in one.
     """
     rng = random.Random(f"{seed}/{kind}/{index}")
-    configuration = environment.configurations[0]
+    configuration, *others = environment.configurations
     if rng.random() > _FIRST_CONFIGURATION_RATIO:
-        configuration = rng.choice(environment.configurations[1:])
+        block = index // BLOCK_RECORDS
+        configuration = others[block % len(others)] if block else rng.choice(others)
     value: bytes | None
     key: bytes | None
     if kind == EXTREME:
@@ -171,8 +176,7 @@ def check(case: Case, environment: Environment) -> CheckResult:
 
 def _plan_findings(reference: Outcome, case: Case, environment: Environment, labels: Counter[str]) -> Iterator[Finding]:
     """What plans make of the record is what the reference makes of it, by each executor, and at once."""
-    for by_format in case.configuration.planned:
-        context = by_format[case.output_formats[0]]
+    for context in case.configuration.planned(case.output_formats[0]):
         try:
             planned = map_case(case, context, environment)
         except Exception as error:

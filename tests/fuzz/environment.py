@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -36,7 +36,7 @@ _KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours ahead of UTC
 _PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # 11 behind it
 
 OUTPUT_FORMATS: Final = tuple(WireFormat)
-
+_EXECUTORS: Final = (None,) if NATIVE is None else (None, NATIVE)
 
 _RULES: Final = {field.name for field in fields(DraftRules)}
 
@@ -47,11 +47,21 @@ class Configuration:
 
     name: str
     contexts: Mapping[WireFormat, MappingContext]
-    #: The same with plans, for each executor that is there.
-    planned: tuple[Mapping[WireFormat, MappingContext], ...]
     template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
     repeats_events: bool = False  #: Half of all events lie in their partition before.
+    _planned: dict[WireFormat, tuple[MappingContext, ...]] = field(default_factory=dict)
+
+    def planned(self, output_format: WireFormat) -> tuple[MappingContext, ...]:
+        """The same with plans, for each executor that is there. They are kept."""
+        if output_format not in self._planned:
+            context = self.contexts[output_format]
+            self._planned[output_format] = tuple(replace(context, plans=EventPlans(native=part)) for part in _EXECUTORS)
+        return self._planned[output_format]
+
+    def forget_plans(self) -> None:
+        """They take a gigabyte when all configurations have theirs; an installation has those of one."""
+        self._planned.clear()
 
     def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
         """Where the same event lies before."""
@@ -120,11 +130,7 @@ def configurations(schemas: Schemas, templates: TemplateSet) -> tuple[Configurat
         }
         named = by_format[OUTPUT_FORMATS[0]].templates.by_event.values()
         together = frozenset(tuple(template.id for template in each) for each in named)
-        planned = tuple(
-            {form: replace(context, plans=EventPlans(native=native)) for form, context in by_format.items()}
-            for native in (None, NATIVE)[: 1 + (NATIVE is not None)]
-        )
-        return Configuration(name, by_format, planned, together, suspended, repeats_events)
+        return Configuration(name, by_format, together, suspended, repeats_events)
 
     half = templates.templates[::2]
     small_topics = make_output_topics(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)

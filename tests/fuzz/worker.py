@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from processor.memory import GarbageCollection
-from tests.fuzz.checker import KINDS, CheckResult, check, make_case
+from tests.fuzz.checker import BLOCK_RECORDS, KINDS, CheckResult, check, make_case
 from tests.fuzz.environment import make_environment
 
 REPORT_INTERVAL_S = 1.0
@@ -57,8 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     garbage = GarbageCollection()  # as the engine has it, so that memory is as it is there
     report, rule_counts = WorkerReport(), Counter[str]()
     report_at = time.monotonic()
+    block = args.start // BLOCK_RECORDS
     with args.index_file.open("wb", buffering=0) as index_file:
         for index in range(args.start, args.end, args.step):
+            if index // BLOCK_RECORDS != block:
+                block = index // BLOCK_RECORDS
+                for configuration in environment.configurations[1:]:
+                    configuration.forget_plans()
             garbage.collect()
             index_file.seek(0)
             index_file.write(index.to_bytes(8, "big"))
