@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import WrittenEvent
+from processor.domain.event import SeenEvent
+from processor.domain.outcome import PlannedMessages, PlannedRun
+from processor.domain.record import SourceRecord
 
 VERSION: str
 SCAN_OPERATIONS: Mapping[str, int]
@@ -70,13 +71,8 @@ class NativeEvents:
     def __init__(self, scan: NativeScan, spec: Any) -> None: ...
     def write(
         self,
-        data: bytes,
-        at: int,
-        key: bytes,
-        topic: bytes,
-        partition: int,
-        offset: int,
-        time_ms: int,
-        propagated: tuple[tuple[str, bytes | None], ...],
-        outputs: list[Any],
-    ) -> tuple[WrittenEvent, tuple[SkippedTemplate, ...] | None, Any] | None: ...
+        records: list[SourceRecord],
+        run: PlannedRun,
+        accepts: Callable[[SeenEvent, PlannedMessages], bool],
+        limit_bytes: int,
+    ) -> int: ...

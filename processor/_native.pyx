@@ -42,6 +42,7 @@ ctypedef const uint8_t* Bytes
 VERSION = PROCESSOR_VERSION.decode()
 
 cdef enum:
+    FRAME_BYTES = 5  # in front of a value
     MAX_CODES = 4  # of currencies, for one amount
     MAX_SCALE = 60  # digits of an amount behind the point
     FIRST_BUFFER_BYTES = 512
@@ -1803,19 +1804,35 @@ cdef class NativeEvent:
         return made
 
 
+cdef struct Places:  # slots
+    int tenant
+    int name
+    int event_id
+    int occurred
+    int client
+    int group
+
+
 cdef class NativeEvents:
     """The events of one writer's schema, each from its record to its outputs in one call."""
 
     cdef NativeScan scan
     cdef Slots slots
     cdef bytes tenant
-    cdef tuple places  # slots of tenant, event, eventId, occurredAt, and of the keys of client and group
+    cdef Places places
     cdef int most_holders
     cdef int least_holders
     cdef object is_consistent  # of a name's symbol and the slots; None: the number of holders says it
     cdef list events  # by the symbol of their name; None: refused, False: not made yet
     cdef object make_event
     cdef object seen_class
+    cdef Py_ssize_t max_event_bytes
+    cdef int64_t last_time_ms
+    cdef object propagate
+    cdef object decide
+    cdef object topic  # of the last record, and its UTF-8
+    cdef bytes topic_utf8
+    cdef object made  # of the last record
     cdef bint is_running
 
     def __cinit__(self, NativeScan scan not None, spec):
@@ -1823,62 +1840,95 @@ cdef class NativeEvents:
         cdef int slot
         self.scan = scan
         self.slots = scan.new_slots()
-        self.tenant, self.places = spec.tenant, spec.places
+        self.tenant = spec.tenant
+        for slot in spec.places:
+            if not -1 <= slot < self.slots.count:
+                raise ValueError(f"slot {slot} of {self.slots.count}")
+        tenant, name, event_id, occurred, client, group = spec.places
+        self.places = Places(tenant, name, event_id, occurred, client, group)
+        self.max_event_bytes, self.last_time_ms = spec.max_event_bytes, spec.last_time_ms
+        self.propagate, self.decide = spec.propagate, spec.decide
         self.most_holders, self.least_holders = spec.most_holders, spec.least_holders
         self.events, self.make_event = [False] * spec.event_count, spec.make_event
         self.is_consistent, self.seen_class = spec.is_consistent, spec.seen_class
-        for slot in self.places:
-            if not -1 <= slot < self.slots.count:
-                raise ValueError(f"slot {slot} of {self.slots.count}")
 
-    def write(
-        self,
-        bytes data not None,
-        Py_ssize_t at,
-        bytes key not None,
-        bytes topic not None,
-        int64_t partition,
-        int64_t offset,
-        int64_t time_ms,
-        tuple propagated not None,
-        list outputs not None,
-    ):
-        """Add the outputs of a record, whose event stands from `at` on: tuples of topic, partition, key, value and
-        headers. None: refused, nothing is added.
+    def write(self, list records not None, run not None, accepts not None, Py_ssize_t limit_bytes):
+        """Add the outputs of records (SourceRecord), one after the other, to those of `run` (PlannedRun), as tuples of
+        topic, partition, key, value and headers. How many records: the first behind them is refused, or of another
+        schema, or `run` has `limit_bytes`.
 
-        Gives three: a `seen_class` of its offset, time and identity, what was made, and how many bytes; why templates
-        were skipped; and the slots, which are those of the next event with the next call. Without a skipped template
-        the last two are None.
+        `accepts` gets what deduplication remembers of an event (`seen_class`), and what was made of it; false: refused.
         """
-        cdef Py_ssize_t count = len(outputs)
-        if not 0 <= at <= PyBytes_GET_SIZE(data) or PyBytes_GET_SIZE(data) > 0x7FFFFFFF:
-            return None
+        cdef Py_ssize_t number = 0, count, size
+        cdef list outputs = run.outputs
+        cdef dict messages = run.messages
+        cdef Py_ssize_t total = run.output_bytes
+        cdef Bytes frame = NULL
         if self.is_running:
-            raise RuntimeError("an event is written while another is being written")
+            raise RuntimeError("records are written while others are being written")
         self.is_running = True
-        written = None
         try:
-            written = self.write_event(data, at, key, topic, partition, offset, time_ms, propagated, outputs)
+            for record in records:
+                count = len(outputs)
+                written = False
+                try:
+                    size = self.write_record(record, &frame, outputs, accepts)
+                    written = size >= 0
+                finally:
+                    if not written:
+                        del outputs[count:]
+                if not written:
+                    break
+                number += 1
+                total += size
+                messages[self.made] = messages.get(self.made, 0) + 1
+                if total >= limit_bytes:
+                    break
         finally:
             self.is_running = False
-            if written is None:
-                del outputs[count:]
-        return written
+            if number:
+                run.record_count += number
+                run.output_bytes = total
+                run.last = records[number - 1].position
+        return number
 
-    cdef object write_event(
+    cdef Py_ssize_t write_record(self, record, Bytes* frame, list outputs, accepts) except -2:
+        """How many bytes the outputs of one record have, and `made` what was made of it; -1: refused."""
+        cdef bytes value, key
+        cdef Py_ssize_t size
+        cdef int64_t time_ms
+        position, timestamp, record_key, record_value, propagated, headers_error, _ = record  # a SourceRecord
+        if type(record_value) is not bytes or type(record_key) is not bytes or headers_error:
+            return -1
+        value, key, time_ms, size = record_value, record_key, timestamp, PyBytes_GET_SIZE(<bytes>record_value)
+        if not FRAME_BYTES < size <= self.max_event_bytes or not 0 <= time_ms <= self.last_time_ms:
+            return -1
+        if frame[0] == NULL:
+            frame[0] = <Bytes>PyBytes_AS_STRING(value)  # the list holds it
+        elif memcmp(frame[0], PyBytes_AS_STRING(value), FRAME_BYTES) != 0:
+            return -1
+        if propagated:
+            propagated = self.propagate(record)
+            if propagated is None:
+                return -1
+        topic, partition, offset = position
+        if topic is not self.topic:
+            self.topic, self.topic_utf8 = topic, (<str?>topic).encode()
+        return self.write_event(record, value, key, partition, offset, time_ms, propagated, outputs, accepts)
+
+    cdef Py_ssize_t write_event(
         self,
+        record,
         bytes data,
-        Py_ssize_t at,
         bytes key,
-        bytes topic,
         int64_t partition,
         int64_t offset,
         int64_t time_ms,
         tuple propagated,
         list outputs,
-    ):
+        accepts,
+    ) except -2:
         cdef Slots slots = self.slots
-        cdef int tenant_slot, name_slot, id_slot, occurred_slot, client_slot, group_slot
         cdef int holders = 0
         cdef Py_ssize_t size, total = 0
         cdef int64_t micros
@@ -1887,24 +1937,24 @@ cdef class NativeEvents:
         cdef NativeEvent event
         cdef Span* span
         cdef Text text
-        if not self.scan.fill(slots, data, at):
-            return None
-        tenant_slot, name_slot, id_slot, occurred_slot, client_slot, group_slot = self.places
-        source.tenant = content_of_slot(slots, tenant_slot)
+        cdef Places* places = &self.places
+        if not self.scan.fill(slots, data, FRAME_BYTES):
+            return -1
+        source.tenant = content_of_slot(slots, places.tenant)
         if not is_equal(source.tenant, self.tenant):
-            return None
-        if client_slot >= 0:
-            holders += slots.spans[client_slot].start >= 0
-        if group_slot >= 0:
-            holders += slots.spans[group_slot].start >= 0
+            return -1
+        if places.client >= 0:
+            holders += slots.spans[places.client].start >= 0
+        if places.group >= 0:
+            holders += slots.spans[places.group].start >= 0
         if not self.least_holders <= holders <= self.most_holders:
-            return None
+            return -1
         base = <Bytes>PyBytes_AS_STRING(data)
-        span = &slots.spans[name_slot]
+        span = &slots.spans[places.name]
         symbol = zig_zag_bits(base + span.start, base + span.end) >> 1
         found = self.event_of(symbol)
         if found is None or (self.is_consistent is not None and not self.is_consistent(symbol, slots)):
-            return None
+            return -1
         event = <NativeEvent>found
         text = Text(NULL, 0)
         for slot in event.key_slots:
@@ -1912,12 +1962,12 @@ cdef class NativeEvents:
             if text.data != NULL:
                 break
         if text.size == 0 or not is_equal(text, key):
-            return None
-        source.event_id = content_of_slot(slots, id_slot)
-        span = &slots.spans[occurred_slot]
+            return -1
+        source.event_id = content_of_slot(slots, places.event_id)
+        span = &slots.spans[places.occurred]
         micros = read_number(base + span.start, base + span.end)
         source.occurred = micros // 1000 - (micros % 1000 < 0)
-        source.topic = text_of(topic)
+        source.topic = text_of(self.topic_utf8)
         source.at, source.partition, source.offset = time_ms, partition, offset
         source.propagated_bytes = 0
         for name, value in propagated:
@@ -1926,15 +1976,22 @@ cdef class NativeEvents:
         for index, template in enumerate(event.templates):
             size = (<NativeTemplate>template).write(slots, &source, key, propagated, outputs, skipped)
             if size < 0:
-                return None
+                return -1
             if size == 0:
                 indexes += (index,)
             total += size
-        made = event.made_of(indexes)
+        self.made = event.made_of(indexes)
+        if indexes:
+            decided = self.decide(record, slots, self.made, tuple(skipped), propagated)
+            if decided is None:
+                return -1
+            self.made, decision, size = decided
+            outputs += decision
+            total += size
         seen = tuple.__new__(self.seen_class, (offset, time_ms, identity_of(&source)))
-        if not indexes:
-            return (seen, made, total), None, None
-        return (seen, made, total), tuple(skipped), slots
+        if not accepts(seen, self.made):
+            return -1
+        return total
 
     cdef object event_of(self, uint64_t symbol):
         """The templates for a name; None: refused."""

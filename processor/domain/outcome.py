@@ -1,5 +1,6 @@
 """What becomes of one source record: exactly one of these three; and what its outputs say of it afterwards."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -112,9 +113,8 @@ class PlannedMessages:
     skipped: tuple[DecisionReason, ...] = ()
 
 
-WrittenEvent = tuple[SeenEvent, PlannedMessages, int]
-"""Of an event that was mapped at once: what deduplication remembers of it, what was made of it, and how many bytes its
-outputs have."""
+Accepts = Callable[[SeenEvent, PlannedMessages], bool]
+"""Whether an event may be mapped at once, by what deduplication remembers of it, and what was made of it."""
 
 
 @value_class(kw_only=True)

@@ -7,7 +7,7 @@ transaction, so no rebalance meets one.
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processor.background import back_off_s
-from processor.domain.event import SourceEvent
+from processor.domain.event import SeenEvent, SourceEvent
 from processor.domain.outcome import (
     BatchOutcome,
     Deferred,
@@ -55,8 +55,8 @@ from processor.wire.template_sets import template_set_records
 log = structlog.get_logger()
 
 MAX_RUN_RECORDS = 1_000  # of one partition, mapped at once, before the client gets their outputs
-MAX_SCANNED_AHEAD_RECORDS = 64
-MAX_SCANNED_AHEAD_BYTES = 262_144  # what a pass scans and has no time to map, the next one scans again
+# Of records that are scanned, or written, before the time is looked at; some of them the next pass scans again.
+MAX_AHEAD_RECORDS, MAX_AHEAD_BYTES = 64, 262_144
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
 IDLE_COMMIT_INTERVAL_S = 1.0
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
@@ -398,35 +398,29 @@ class Loop:
         plans, singly = context.plans, {*self._refused, *([] if self._suspect is None else [self._suspect])}
         if plans is None or not self._consumer.is_current(partition):
             return None
-        run, backlog, window = PlannedRun(plans.path, record.position), self._backlog, partition.deduplication
-        outputs, messages, record_count, output_bytes = run.outputs, Counter[PlannedMessages](), 0, 0
-        is_open, until, monotonic = self._breakers.open_templates, room.until, time.monotonic
-        limit = min(room.records, MAX_RUN_RECORDS)
-        while not singly or record.position not in singly:
-            count = len(outputs)
-            written = plans.write(record, context, outputs)
-            if written is None:
-                break
-            seen, made, size_bytes = written
+        run, window = PlannedRun(plans.path, record.position), partition.deduplication
+        is_open = self._breakers.open_templates
+
+        def accepts(seen: SeenEvent, made: PlannedMessages) -> bool:
             must_be_probed = is_open and any(template in is_open for template, _ in made.templates)
-            if must_be_probed or not window.remember_new(seen):
-                del outputs[count:]
-                break
-            messages[made] += 1
-            record_count += 1
-            output_bytes += size_bytes
-            run.last = record.position
-            backlog.popleft()
-            if not backlog or record_count >= limit or output_bytes >= room.output_bytes or monotonic() >= until:
-                break
-            other, record = backlog[0]
-            if other is not partition:
-                break
-        if not record_count:
+            return not must_be_probed and window.remember_new(seen)
+
+        limit, is_going_on = min(room.records, MAX_RUN_RECORDS), True
+        while is_going_on and run.record_count < limit and run.output_bytes < room.output_bytes:
+            records, size_bytes = [], 0
+            for other, record in islice(self._backlog, min(limit - run.record_count, MAX_AHEAD_RECORDS)):
+                if other is not partition or size_bytes >= MAX_AHEAD_BYTES or (singly and record.position in singly):
+                    break
+                records.append(record)
+                size_bytes += len(record.value or b"")
+            taken = plans.write(records, context, run, accepts, room.output_bytes) if records else 0
+            for _ in range(taken):
+                self._backlog.popleft()
+            is_going_on = 0 < taken == len(records) and not room.is_time_over
+        if not run.record_count:
             return None
-        run.record_count, run.output_bytes, run.messages = record_count, output_bytes, messages
         if self._suspends_templates:
-            for made, count in messages.items():
+            for made, count in run.messages.items():
                 for template, version in made.templates:
                     self._breakers.record_messages(template, version, count)
         return ProcessedRecords(partition, run)
@@ -440,13 +434,13 @@ class Loop:
         and maps what it can in runs, for which the next record is looked at again.
         """
         plans = self._context.plans
-        limit = MAX_SCANNED_AHEAD_RECORDS if plans is not None and plans.path is MappingPath.PLAIN else 1
+        limit = MAX_AHEAD_RECORDS if plans is not None and plans.path is MappingPath.PLAIN else 1
         ahead: list[SourceRecord] = []
         size_bytes = 0
         for polled in islice(self._backlog, limit):
             ahead.append(polled.record)
             size_bytes += len(polled.record.value or b"")
-            if size_bytes >= MAX_SCANNED_AHEAD_BYTES:
+            if size_bytes >= MAX_AHEAD_BYTES:
                 break
         return deque(repeat(None, len(ahead)) if plans is None else plans.scan_ahead(ahead, self._context))
 

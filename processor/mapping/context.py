@@ -9,10 +9,10 @@ from processor.domain.channel import Channel
 from processor.domain.event import SourceEvent
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.operation import OperationId, PastOperation
-from processor.domain.outcome import MappingPath, WrittenEvent
+from processor.domain.outcome import Accepts, MappingPath, PlannedRun
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import Headers, OutFields, SourceRecord, TemplateId
+from processor.domain.record import Headers, SourceRecord, TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.plan_observer import PlanDifference, PlanRefusal
@@ -42,9 +42,16 @@ class Plans(Protocol):
     def scan(self, record: SourceRecord, context: "MappingContext", *, schema_of: SchemaOf) -> SourceEvent | None:
         """The event of `record`; None: refused, the reference has to read it."""
 
-    def write(self, record: SourceRecord, context: "MappingContext", outputs: list[OutFields]) -> WrittenEvent | None:
-        """Map a record at once, and add its outputs. None: nothing was added, the record has to be scanned. Never
-        blocks, and raises nothing."""
+    def write(
+        self,
+        records: list[SourceRecord],
+        context: "MappingContext",
+        run: PlannedRun,
+        accepts: Accepts,
+        limit_bytes: int,
+    ) -> int:
+        """Map records at once, and add what comes of them to `run`, until it has `limit_bytes`: how many, the first
+        behind them has to be scanned. Each event has to be accepted. Never blocks, and raises nothing."""
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
         """The events of those records that can be scanned at once; None: `scan` has to be called. Never blocks, and

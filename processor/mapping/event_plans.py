@@ -6,22 +6,22 @@ record ── a frame, and no header that says otherwise ── the scanner of i
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.outcome import MappingPath, WrittenEvent
+from processor.domain.outcome import Accepts, MappingPath, PlannedRun
 from processor.domain.placeholders import PlaceholderType
-from processor.domain.record import LAST_TIME_MS, EventName, OutFields, SchemaId, SourceRecord
+from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_observer import PlanDifference, PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
-from processor.mapping.propagation import propagated_headers
-from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules, says_otherwise
 from processor.mapping.verify_plan import Sample, event_differences
 from processor.native import NativePart
 from processor.wire.decode import decode
-from processor.wire.framing import FRAME_BYTES, GUID_HEADER, parse_frame
+from processor.wire.framing import FRAME_BYTES, parse_frame
 from processor.wire.scan_program import NotPlannedError, Path
 from processor.wire.schema import SchemaOf, WriterSchema
 
@@ -98,27 +98,22 @@ class EventPlans:
             return self._verify(scanned, record, context, schema_of)
         return scanned
 
-    def write(self, record: SourceRecord, context: MappingContext, outputs: list[OutFields]) -> WrittenEvent | None:
-        """Map a record at once, where a plan does that, and add its outputs; None: nothing was added, and `scan` has to
-        be called, which reports why a record is refused, and raises. Never blocks, and raises nothing."""
-        value, headers = record.value, record.headers
-        if not value or context is not self._context or (scanner := self._scanners.get(value[:FRAME_BYTES])) is None:
-            return None
-        if len(value) > context.max_event_bytes or not 0 <= record.timestamp_ms <= LAST_TIME_MS:
-            return None
-        if self.sample is not None and self.sample.includes(record.position.offset):
-            return None
-        if headers or record.headers_error:
-            if not _may_be_scanned(record, value, context):
-                return None
-            headers, malformed = propagated_headers(headers)
-            if malformed:
-                return None
+    def write(
+        self, records: list[SourceRecord], context: MappingContext, run: PlannedRun, accepts: Accepts, limit_bytes: int
+    ) -> int:
+        """As Plans has it."""
+        value = records[0].value
+        scanner = self._scanners.get(value[:FRAME_BYTES]) if value and context is self._context else None
+        if scanner is None:
+            return 0
+        if self.sample is not None:
+            includes = self.sample.includes
+            records = list(takewhile(lambda record: not includes(record.position.offset), records))
         try:
-            return scanner.write(record, headers, outputs)
+            return scanner.write(records, run, accepts, limit_bytes)
         except Exception:  # `scan` or the plan raises it again, where that is the record's fault
             self.refuse(PlanRefusal.ERROR)
-            return None
+            return 0
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
         """The event of each record whose scanner is made, and which is not verified. None: `scan` has to be called,
@@ -200,7 +195,12 @@ def make_scanner(writer: WriterSchema, context: MappingContext, *, native: Nativ
     return EventScanner(
         writer,
         context.schemas,
-        ScanRules(tenant=context.tenant, time_zone=context.draft_rules.time_zone, native=native),
+        ScanRules(
+            tenant=context.tenant,
+            time_zone=context.draft_rules.time_zone,
+            max_event_bytes=context.max_event_bytes,
+            native=native,
+        ),
         wanted=wanted_paths(writer, context),
         make_plan=make_plan,
     )
@@ -248,10 +248,4 @@ def _may_be_scanned(record: SourceRecord, value: bytes, context: MappingContext)
     """Whether it has a frame and no more bytes than an event may, and no header says that it is read otherwise."""
     if not FRAME_BYTES < len(value) <= context.max_event_bytes or value[0] != 0:
         return False
-    return not record.headers_error and not (record.headers and any(map(_says_otherwise, record.headers)))
-
-
-def _says_otherwise(header: tuple[str, bytes | None]) -> bool:
-    """Whether a header says how the value is to be read, so that the frame does not."""
-    name, _ = header
-    return name == GUID_HEADER or name.lower() == "content-type"
+    return not record.headers_error and not (record.headers and any(map(says_otherwise, record.headers)))

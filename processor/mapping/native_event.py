@@ -15,7 +15,7 @@ from processor.domain.event import SeenEvent
 from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessages
 from processor.domain.output_topics import OutputTopic
-from processor.domain.record import EventName, Headers, TemplateId, Topic
+from processor.domain.record import LAST_TIME_MS, EventName, Headers, OutRecord, SourceRecord, TemplateId, Topic
 from processor.domain.template import Condition, CustomField, Match, Operator, Subscription, Template, Text
 from processor.mapping.check_plan import (
     plan_conditions,
@@ -141,7 +141,8 @@ class TemplateProgram:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsProgram:
     """What is common to the events of one writer's schema. `places` are the slots of tenant, name, id and time, and of
-    the keys of client and group, -1 for none. `is_consistent` and `make_event` get a name's symbol."""
+    the keys of client and group, -1 for none. `is_consistent` and `make_event` get a name's symbol; the rest is an
+    EventsMapper's."""
 
     tenant: bytes
     places: tuple[int, int, int, int, int, int]
@@ -151,25 +152,46 @@ class EventsProgram:
     seen_class: type[SeenEvent] = SeenEvent
     is_consistent: Callable[[int, Slots], bool] | None
     make_event: Callable[[int], NativeEvent | None]
+    max_event_bytes: int
+    propagate: Callable[[SourceRecord], Headers | None]
+    decide: Callable[..., tuple[PlannedMessages, tuple[OutRecord, ...], int] | None]
+    last_time_ms: int = LAST_TIME_MS
 
 
 class NotNativeError(Exception):
     """The events are mapped template by template."""
 
 
-def events_program(
-    program: ScanProgram,
-    family: Family,
-    *,
-    tenant: str,
-    is_consistent: Callable[[EventName, Slots], bool] | None,
-    make_event: Callable[[EventName], NativeEvent | None],
-) -> EventsProgram | None:
-    """How the events of one writer's schema are mapped, which `program` scans; `make_event` is called once for each
-    name. None: they are mapped template by template.
+class EventsMapper(Protocol):
+    """What maps the events of one writer's schema."""
 
-    `is_consistent` is the rule of a family that has more of them than how many holders an event has.
-    """
+    tenant: str
+    max_event_bytes: int
+
+    @property
+    def rule(self) -> Callable[[EventName, Slots], bool] | None:
+        """Of a family that has more rules than how many holders an event has."""
+
+    def native_event(self, name: EventName) -> NativeEvent | None:
+        """The programs for a name; called once. None: its events are mapped template by template."""
+
+    def propagate(self, record: SourceRecord) -> Headers | None:
+        """What outputs carry on of the headers of a record that has some. None: refused."""
+
+    def decide(
+        self,
+        record: SourceRecord,
+        slots: Slots,
+        made: PlannedMessages,
+        skipped: tuple[SkippedTemplate, ...],
+        propagated: Headers,
+    ) -> tuple[PlannedMessages, tuple[OutRecord, ...], int] | None:
+        """What was made with the decision of all that was skipped, that, if one is written, and its bytes. None:
+        refused."""
+
+
+def events_program(program: ScanProgram, family: Family, mapper: EventsMapper) -> EventsProgram | None:
+    """How `mapper` maps the events that `program` scans. None: template by template."""
     try:
         name = _leaf(program, ("event",), {Form.SYMBOL})
         places = (
@@ -185,15 +207,18 @@ def events_program(
     if name is None or _NO_SLOT in places[:4]:
         return None
     names = [EventName(symbol or "") for symbol in name.symbols]
-    least, most = _HOLDERS.get(family.holder, (0, 2))
+    (least, most), rule = _HOLDERS.get(family.holder, (0, 2)), mapper.rule
     return EventsProgram(
-        tenant=tenant.encode(),
+        tenant=mapper.tenant.encode(),
         places=places,
         least_holders=least,
         most_holders=most,
         event_count=len(names),
-        is_consistent=None if is_consistent is None else lambda symbol, slots: is_consistent(names[symbol], slots),
-        make_event=lambda symbol: make_event(names[symbol]),
+        is_consistent=None if rule is None else lambda symbol, slots: rule(names[symbol], slots),
+        make_event=lambda symbol: mapper.native_event(names[symbol]),
+        max_event_bytes=mapper.max_event_bytes,
+        propagate=mapper.propagate,
+        decide=mapper.decide,
     )
 
 

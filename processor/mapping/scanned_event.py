@@ -15,21 +15,22 @@ from typing import Final, Protocol
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
 from processor.domain.event import Event, Fields, SourceEvent
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import PlannedMessages, TemplateResult, WrittenEvent
+from processor.domain.outcome import Accepts, PlannedMessages, PlannedRun, TemplateResult
 from processor.domain.reasons import DecisionReason
-from processor.domain.record import EventName, Headers, OutFields, OutRecord, SourceRecord, Topic
+from processor.domain.record import EventName, Headers, OutRecord, SourceRecord, Topic
 from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
 from processor.mapping.native_event import events_program
 from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.plan_values import first_of
+from processor.mapping.propagation import propagated_headers
 from processor.mapping.scanned_values import ScannedValues
 from processor.native import NativeEvent, NativePart
 from processor.wire.decode import decode
 from processor.wire.errors import ContentError
 from processor.wire.event_rules import check_event
-from processor.wire.framing import FRAME_BYTES
+from processor.wire.framing import FRAME_BYTES, GUID_HEADER
 from processor.wire.native_scan import native_scan
 from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
@@ -120,11 +121,12 @@ class ScannedEvent(SourceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRules:
-    """How an installation scans: events of `tenant`, whose timestamps have their days in `time_zone`; `native` does it,
-    or without it regular expressions."""
+    """How an installation scans: events of `tenant`, of at most so many bytes, whose timestamps have their days in
+    `time_zone`; `native` does it, or without it regular expressions."""
 
     tenant: str
     time_zone: tzinfo
+    max_event_bytes: int
     native: NativePart | None = None
 
 
@@ -154,23 +156,18 @@ class EventScanner:
         program = scan_program(writer.type, schema.type, paths)
         self.program = program
         self.tenant = tenant = rules.tenant
+        self.max_event_bytes = rules.max_event_bytes
         native = rules.native
         self.values = ScannedValues(program, time_zone=rules.time_zone, known={("tenant",): tenant}, native=native)
         self._writer = writer
         self._schemas = schemas
-        self._is_consistent = _rule_of(family, self.values)
+        self._is_consistent, self._has_rules = _rule_of(family, self.values), family.name in _RULE_PATHS
         self._scan: Scan
         if native is None:
             self._scan, self._native_events = plain_scan(program), None
         else:
             self._scan = scan = native_scan(program, native)
-            events = events_program(
-                program,
-                family,
-                tenant=tenant,
-                is_consistent=self._is_consistent if family.name in _RULE_PATHS else None,
-                make_event=self._plan_native,
-            )
+            events = events_program(program, family, self)
             self._native_events = None if events is None else native.make_events(scan, events)
         self._name = self.values.value(("event",))
         self._id = self.values.value(("eventId",))
@@ -179,7 +176,6 @@ class EventScanner:
         self.read_occurred_at_micros = self.values.micros(("occurredAt",))
         self._make_plan = make_plan
         self._plans: dict[EventName, TemplatesPlan] = {}
-        self._topic, self._topic_utf8 = Topic(""), b""
         self._made: dict[tuple[PlannedMessages, tuple[Topic, ...], tuple[DecisionReason, ...]], PlannedMessages] = {}
         self._key_paths = keys
         self._key_of = {event: first_of([self.values.utf8(path) for path in key]) for event, key in keys.items()}
@@ -201,32 +197,39 @@ class EventScanner:
             return PlanRefusal.CHECK
         return ScannedEvent(record, slots, self, name, self._id(slots))
 
-    def write(self, record: SourceRecord, propagated: Headers, outputs: list[OutFields]) -> WrittenEvent | None:
-        """Map `record`, of the same schema, in one call, and add its outputs; None: nothing is added, as `scan` has to
-        say what it is. Its own time has to be one that counts."""
-        position, key, value = record.position, record.key, record.value
-        if self._native_events is None or not value or not key:
-            return None
-        if position.topic != self._topic:
-            self._topic, self._topic_utf8 = position.topic, position.topic.encode()
-        count, partition, offset = len(outputs), position.partition, position.offset
-        found = self._native_events.write(
-            value, FRAME_BYTES, key, self._topic_utf8, partition, offset, record.timestamp_ms, propagated, outputs
-        )
-        if found is None:
-            return None
-        written, skipped, slots = found
-        if skipped is None:
-            return written
+    def write(self, records: list[SourceRecord], run: PlannedRun, accepts: Accepts, limit_bytes: int) -> int:
+        """Map records, the first of which is of the same schema, and add what comes of them to `run`, until it has
+        `limit_bytes`: how many. For the first behind them, `scan` has to say what it is."""
+        return 0 if self._native_events is None else self._native_events.write(records, run, accepts, limit_bytes)
+
+    def decide(
+        self,
+        record: SourceRecord,
+        slots: Slots,
+        made: PlannedMessages,
+        skipped: tuple[SkippedTemplate, ...],
+        propagated: Headers,
+    ) -> tuple[PlannedMessages, tuple[OutRecord, ...], int] | None:
+        """As EventsMapper has it, as all of these."""
         source = ScannedEvent(record, slots, self, self._name(slots), self._id(slots))
         decision = self.plan_of(source.name).decide(source, skipped, propagated)
         if decision is None:
-            del outputs[count:]
             return None
-        outputs += decision
-        seen, made, size_bytes = written
-        size_bytes += sum([output.size_bytes for output in decision])
-        return seen, self._with_skipped(made, skipped, decision), size_bytes
+        size_bytes = sum([output.size_bytes for output in decision])
+        return self._with_skipped(made, skipped, decision), decision, size_bytes
+
+    def propagate(self, record: SourceRecord) -> Headers | None:
+        if any(map(says_otherwise, record.headers)):
+            return None
+        headers, malformed = propagated_headers(record.headers)
+        return None if malformed else headers
+
+    @property
+    def rule(self) -> Rule | None:
+        return self._is_consistent if self._has_rules else None
+
+    def native_event(self, name: EventName) -> NativeEvent | None:
+        return self.plan_of(name).native_event(self._key_paths[name]) if name in self._key_paths else None
 
     def _with_skipped(
         self, made: PlannedMessages, skipped: tuple[SkippedTemplate, ...], decision: tuple[OutRecord, ...]
@@ -246,15 +249,18 @@ class EventScanner:
             plan = self._plans[name] = self._make_plan(name, self)
         return plan
 
-    def _plan_native(self, name: EventName) -> NativeEvent | None:
-        return self.plan_of(name).native_event(self._key_paths[name]) if name in self._key_paths else None
-
     def read_event(self, record: SourceRecord) -> Event:
         """The event of a record that was scanned."""
         event = decode(record, schemas=self._schemas, schema_of=lambda _id: self._writer, max_event_bytes=sys.maxsize)
         if not isinstance(event, Event):
             raise InternalError(f"{record.position} was scanned, and has no event: {event.reason}")
         return event
+
+
+def says_otherwise(header: tuple[str, bytes | None]) -> bool:
+    """Whether a header says how the value is to be read, so that the frame does not."""
+    name, _ = header
+    return name == GUID_HEADER or name.lower() == "content-type"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

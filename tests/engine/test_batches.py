@@ -182,6 +182,7 @@ def test_the_consumer_polls_between_two_slow_records(
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
     installation.produce_events([repayment(n) for n in range(30)])
     monkeypatch.setattr(module, "PROCESSING_TIME_S", 0.0)
+    monkeypatch.setattr(module, "MAX_AHEAD_RECORDS", 1)
     steps: list[str] = []
     run(installation.settings, until_end=True, on_step=steps.append)
     first = steps.index("mapped")
@@ -210,7 +211,7 @@ def test_large_records_are_not_scanned_far_ahead(
         return scan_ahead(self, records, context)
 
     monkeypatch.setattr(EventPlans, "scan_ahead", count)
-    monkeypatch.setattr(module, "MAX_SCANNED_AHEAD_BYTES", 5_000)
+    monkeypatch.setattr(module, "MAX_AHEAD_BYTES", 5_000)
     installation.run()
 
     assert max(map(len, scanned)) > 1

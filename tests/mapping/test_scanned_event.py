@@ -68,7 +68,7 @@ def _scanner(family: str, time_zone: tzinfo, _is_native: bool) -> EventScanner:
     return EventScanner(
         SCHEMAS.local[schema.id],
         SCHEMAS,
-        ScanRules(tenant=TENANT, time_zone=time_zone, native=native_in_use()),
+        ScanRules(tenant=TENANT, time_zone=time_zone, max_event_bytes=1_048_576, native=native_in_use()),
         wanted=wanted,
         make_plan=make_plan,
     )

@@ -1,14 +1,15 @@
 """Records and contexts for plans, and what a planned outcome has in common with the reference's."""
 
+import sys
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, NoReturn
 
 from processor.domain.catalogue import ordering_key
-from processor.domain.event import Fields, identity_of
-from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed, WrittenEvent
+from processor.domain.event import Fields, SeenEvent, identity_of
+from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, PlannedMessages, PlannedRun, Processed
 from processor.domain.output_topics import OutputValue
-from processor.domain.record import Headers, OutFields, SchemaId, SourceRecord
+from processor.domain.record import Headers, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.plan_observer import PlanDifference, PlanRefusal
@@ -111,27 +112,32 @@ def _of_message(created: CreatedMessage | PlannedMessage) -> tuple[Any, ...]:
 def check_written(record: SourceRecord, context: MappingContext, outcome: Outcome) -> bool:
     """Whether plans write a record at once; what they write is that of its outcome."""
     assert isinstance(context.plans, EventPlans)
-    outputs: list[OutFields] = []
-    written = context.plans.write(record, context, outputs)
-    if written is None:
-        assert not outputs
+    run, seen = PlannedRun(context.plans.path, record.position), list[SeenEvent]()
+
+    def accepts(event: SeenEvent, _made: PlannedMessages) -> bool:
+        seen.append(event)
+        return True
+
+    if not context.plans.write([record], context, run, accepts, sys.maxsize):
+        assert run == PlannedRun(context.plans.path, record.position)
         return False
-    assert is_what_was_written(outcome, written, outputs)
+    assert is_what_was_written(outcome, run, seen)
     return True
 
 
-def is_what_was_written(outcome: Outcome, written: WrittenEvent, outputs: list[OutFields]) -> bool:
-    """Whether an event that was written at once has the outputs and messages of an outcome, and nothing else."""
+def is_what_was_written(outcome: Outcome, run: PlannedRun, seen: list[SeenEvent]) -> bool:
+    """Whether one event that was written at once has the outputs and messages of an outcome, and nothing else."""
     if not isinstance(outcome, Processed) or outcome.failed or outcome.malformed_headers:
         return False
-    (seen, made, size_bytes), messages, record = written, outcome.messages, outcome.record
+    (event,), (made,), messages, record = seen, run.messages, outcome.messages, outcome.record
     return (
-        list(outcome.outputs) == outputs
-        and outcome.output_bytes == size_bytes
+        list(outcome.outputs) == run.outputs
+        and outcome.output_bytes == run.output_bytes
+        and (1, record.position, 1) == (run.record_count, run.last, run.messages[made])
         and made.topics == tuple(output.topic for output in outcome.outputs)
         and made.templates == tuple((message.template_id, message.template_version) for message in messages)
-        and (seen.offset, seen.time_ms) == (record.position.offset, record.time_ms)
-        and {seen.identity} >= {identity_of(TENANT, message.event_id) for message in messages}
+        and (event.offset, event.time_ms) == (record.position.offset, record.time_ms)
+        and {event.identity} >= {identity_of(TENANT, message.event_id) for message in messages}
         and made.skipped == tuple(skipped.reason for skipped in outcome.skipped)
         and outcome.wrong_key is None
         and not any(message.replaced for message in messages)
