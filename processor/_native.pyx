@@ -1854,8 +1854,8 @@ cdef class NativeEvents:
 
     def write(self, list records not None, run not None, accepts not None, Py_ssize_t limit_bytes):
         """Add the outputs of records (SourceRecord), one after the other, to those of `run` (PlannedRun), as tuples of
-        topic, partition, key, value and headers. How many records: the first behind them is refused, or of another
-        schema, or `run` has `limit_bytes`.
+        topic, partition, key, value and headers, until one is refused, or of another schema, or `run` has
+        `limit_bytes`. Where this raises, `run` has the records before.
 
         `accepts` gets what deduplication remembers of an event (`seen_class`), and what was made of it; false: refused.
         """
@@ -1890,7 +1890,6 @@ cdef class NativeEvents:
                 run.record_count += number
                 run.output_bytes = total
                 run.last = records[number - 1].position
-        return number
 
     cdef Py_ssize_t write_record(self, record, Bytes* frame, list outputs, accepts) except -2:
         """How many bytes the outputs of one record have, and `made` what was made of it; -1: refused."""

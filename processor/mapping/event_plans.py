@@ -109,11 +109,12 @@ class EventPlans:
         if self.sample is not None:
             includes = self.sample.includes
             records = list(takewhile(lambda record: not includes(record.position.offset), records))
+        count = run.record_count
         try:
-            return scanner.write(records, run, accepts, limit_bytes)
+            scanner.write(records, run, accepts, limit_bytes)
         except Exception:  # `scan` or the plan raises it again, where that is the record's fault
             self.refuse(PlanRefusal.ERROR)
-            return 0
+        return run.record_count - count
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
         """The event of each record whose scanner is made, and which is not verified. None: `scan` has to be called,

@@ -197,10 +197,12 @@ class EventScanner:
             return PlanRefusal.CHECK
         return ScannedEvent(record, slots, self, name, self._id(slots))
 
-    def write(self, records: list[SourceRecord], run: PlannedRun, accepts: Accepts, limit_bytes: int) -> int:
+    def write(self, records: list[SourceRecord], run: PlannedRun, accepts: Accepts, limit_bytes: int) -> None:
         """Map records, the first of which is of the same schema, and add what comes of them to `run`, until it has
-        `limit_bytes`: how many. For the first behind them, `scan` has to say what it is."""
-        return 0 if self._native_events is None else self._native_events.write(records, run, accepts, limit_bytes)
+        `limit_bytes`. For the first behind them, `scan` has to say what it is. Where this raises, `run` has the records
+        before."""
+        if self._native_events is not None:
+            self._native_events.write(records, run, accepts, limit_bytes)
 
     def decide(
         self,
