@@ -289,7 +289,7 @@ BatchOutcome = Processed | Rejected | PlannedRun
 # Read back from the outputs: what each says of the source record that it was made of
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class _OfSource:
     """What every kind of output says of its source.
 
@@ -311,7 +311,7 @@ class _OfSource:
         return self.event_id
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class StatusOutcome(_OfSource):
     """A template created a message. `state` is None for one of a newer version.
 
@@ -336,7 +336,7 @@ class SkippedReason:
     template_id: TemplateId | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class DecisionOutcome(_OfSource):
     """Templates, or the whole record, made no message. `reasons_left_out` more did not fit into the record."""
 
@@ -350,7 +350,7 @@ class DecisionOutcome(_OfSource):
         return self.event_id if is_of_tenant else None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class DeadLetterOutcome(_OfSource):
     """The record as a whole, or the templates in `failed`, could not be turned.
 

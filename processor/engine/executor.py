@@ -1,11 +1,15 @@
 """Which executor runs the plans: the best there is, or the one that an operator chose."""
 
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from processor.errors import UsageError
 from processor.mapping.options import Plan
 from processor.native import NATIVE, WHY_NOT_NATIVE, NativePart
+from processor.wire.native_scan import native_scan
+from processor.wire.plain_scan import plain_scan
+from processor.wire.scanned_fields import MakeScan
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,13 @@ class Executor:
     plan: Plan
     because: str
     native: NativePart | None = None
+
+    @property
+    def make_scan(self) -> MakeScan | None:
+        """How it scans records; None: it does not."""
+        if self.plan is Plan.OFF:
+            return None
+        return plain_scan if self.native is None else partial(native_scan, native=self.native)
 
 
 def choose_executor(

@@ -13,6 +13,7 @@ hold it open for ever.
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from typing import Final, NamedTuple
@@ -23,6 +24,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from processor.domain.outcome import SourceOutcome, StatusOutcome
 from processor.domain.output_topics import DECISION, STATUS, FixedOutput, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
+from processor.engine.executor import choose_executor
 from processor.errors import InputError, UnavailableError
 from processor.kafka.clients import Admin, headers_of
 from processor.kafka.offsets import Extent, offset_at_time, partition_extent
@@ -80,17 +82,22 @@ class OutcomeReader:
     def __init__(
         self, settings: Settings, schemas: Schemas, partition: int, *, schema_of: SchemaOf, admin: Admin
     ) -> None:
-        """`schema_of` also finds schemas of outputs that were registered after we started."""
+        """`schema_of` also finds schemas of outputs that were registered after we started. UsageError as
+        `choose_executor`."""
         self._settings = settings
         self._events = settings.topic(InputTopic.EVENTS)
         self._partition = partition
         self._admin = admin
         self._dead_letters = settings.topic(FixedOutput.DEAD_LETTERS)
+        reader = partial(
+            source_outcome_reader,
+            schemas=schemas,
+            schema_of=schema_of,
+            make_scan=choose_executor(settings.plan).make_scan,
+        )
         self._read_source: Mapping[Topic, ReadSource] = {
-            settings.topic(FixedOutput.STATUS): source_outcome_reader(STATUS, schemas=schemas, schema_of=schema_of),
-            settings.topic(FixedOutput.DECISIONS): source_outcome_reader(
-                DECISION, schemas=schemas, schema_of=schema_of
-            ),
+            settings.topic(FixedOutput.STATUS): reader(STATUS),
+            settings.topic(FixedOutput.DECISIONS): reader(DECISION),
             self._dead_letters: lambda _value, headers: dead_letter_outcome(headers),
         }
 

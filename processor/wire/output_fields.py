@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any, Final
 
 from processor.domain.channel import Channel
@@ -25,6 +26,7 @@ from processor.wire.errors import ContentError
 from processor.wire.framing import FRAME_BYTES, parse_frame
 from processor.wire.json_codec import JSON_HEADERS, json_decoder, parse_json
 from processor.wire.reader_schemas import Schemas
+from processor.wire.scanned_fields import MakeScan, ScannedFields
 from processor.wire.schema import Array, Enum, Record, SchemaOf, Type, describe_schema_id
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -146,20 +148,27 @@ _MORE_TEMPLATES: Final = re.compile(r"and (\d{1,9}) more templates", re.ASCII)
 
 
 def source_outcome_reader(
-    name: str, *, schemas: Schemas, schema_of: SchemaOf | None = None
+    name: str, *, schemas: Schemas, schema_of: SchemaOf | None = None, make_scan: MakeScan | None = None
 ) -> Callable[[bytes, Headers], StatusOutcome | DecisionOutcome]:
     """A function that reads of STATUS or DECISION records only what they say of their source, so that it also reads
     those of newer versions: a state or reason that is not known is None.
 
     ValueError for bytes that are no such record; what `schema_of` raises (UnavailableError) passes through.
+    `make_scan`: what scans them where they are many; None: nothing does.
     """
     schema_of = schema_of or schemas.local_schema
     full_reader = schemas.outputs[name].type
     read_fields_of, names = _OUTCOME_READERS[name]
     reader = _lenient_part(full_reader, names)
+    scanned = None if make_scan is None else ScannedFields(reader, partial(_writer_type, name, schema_of), make_scan)
 
     def read(value: bytes, headers: Headers) -> StatusOutcome | DecisionOutcome:
-        return read_fields_of(_read_as(reader, value, headers, name, schema_of), headers)
+        values = None
+        if scanned is not None and JSON_HEADERS[0] not in headers:
+            values = scanned.read(value)
+        if values is None:
+            values = _read_as(reader, value, headers, name, schema_of)
+        return read_fields_of(values, headers)
 
     return read
 
@@ -255,13 +264,13 @@ def _read_as(reader: Record, value: bytes, headers: Headers, name: str, schema_o
         if JSON_HEADERS[0] in headers:
             values = json_decoder(reader)(parse_json(value))
         else:
-            values = read_avro(value, FRAME_BYTES, _writer_type(value, name, schema_of), reader)
+            values = read_avro(value, FRAME_BYTES, _writer_type(name, schema_of, value), reader)
     except ContentError as error:
         raise ValueError(f"not a {name}: {error.detail}") from error
     return values
 
 
-def _writer_type(value: bytes, name: str, schema_of: SchemaOf) -> Type:
+def _writer_type(name: str, schema_of: SchemaOf, value: bytes) -> Type:
     schema_id = parse_frame(value)
     try:
         writer = schema_of(schema_id)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,9 +14,13 @@ from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, Skipped
 from processor.domain.output_topics import DECISION, STATUS
 from processor.domain.reasons import DecisionReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, Headers, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
+from processor.native import NATIVE
+from processor.wire import scanned_fields
 from processor.wire.dead_letter import dead_letter_outcome, dead_letter_record
 from processor.wire.encode import OutputEncoder
+from processor.wire.native_scan import native_scan
 from processor.wire.output_fields import source_outcome_reader
+from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import Record, WriterSchema
 from processor.wire.schema_parser import parse_schema, parse_writer_schema
@@ -30,6 +35,8 @@ SET: Final = "0123456789abcdef0123456789abcdef"
 OPERATION: Final = "replay-20261129T075501Z-3f2a91c0"
 OF_OPERATION: Final[Headers] = (("operation", OPERATION.encode()),)
 FRAME_BYTES: Final = 5
+FIRST_SCANNED: Final = 1
+SCANS: Final = (plain_scan, *(() if NATIVE is None else (partial(native_scan, native=NATIVE),)))
 FORMATS = pytest.mark.parametrize(
     "encode",
     [OutputEncoder(SCHEMAS, output_format=form, stream_format=form) for form in (WireFormat.AVRO, WireFormat.JSON)],
@@ -69,8 +76,29 @@ def skipped(reason: DecisionReason, detail: str = "so", template: str | None = "
 
 
 def read(name: str, value: bytes, headers: Headers = (), **known: Any) -> SourceOutcome:
-    """What an output says."""
-    return source_outcome_reader(name, **{"schemas": SCHEMAS, **known})(value, headers)
+    """What an output says. Where many are scanned, each says the same, or raises it."""
+    expected: SourceOutcome | ValueError
+    read_output = source_outcome_reader(name, **{"schemas": SCHEMAS, **known})
+    try:
+        expected = read_output(value, headers)
+    except ValueError as error:
+        expected = error
+    for make_scan in SCANS:
+        read_many = source_outcome_reader(name, **{"schemas": SCHEMAS, **known}, make_scan=make_scan)
+        for _ in range(FIRST_SCANNED + 2):
+            try:
+                assert expected == read_many(value, headers)
+            except ValueError as error:
+                assert str(expected) == str(error)
+    if isinstance(expected, ValueError):
+        raise expected
+    return expected
+
+
+@pytest.fixture(autouse=True)
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a scan is made at once."""
+    monkeypatch.setattr(scanned_fields, "FIRST_SCANNED", FIRST_SCANNED)
 
 
 def read_decision(value: bytes, headers: Headers = (), **known: Any) -> DecisionOutcome:
