@@ -27,6 +27,7 @@ _READER_PROPERTIES: Final = {
     "queued.max.messages.kbytes": 4_096,  # of each reader, and start offsets of eight partitions are resolved at once
 }
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
+_MOST_AT_ONCE: Final = 500  # of what the client has fetched, which is a few megabytes
 METADATA_TIMEOUT_S: Final = 1.0  # no longer than librdkafka waits by itself
 _FIRST_NEWEST_OFFSETS: Final = 500  # what is looked for lies near the end, and all that is found is kept
 FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
@@ -68,28 +69,35 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
     _fetch_metadata(reader, topic)
     reader.assign([TopicPartition(topic, partition, low)])
     next_offset, is_at_end = low, False
-    while True:
-        message = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
-        if message is None:
+    while next_offset < end:
+        messages = _poll(reader)
+        if not messages:
             raise StalledReadError(
                 RecordPosition(topic, partition, next_offset),
                 waited_s=OPEN_TRANSACTION_TIMEOUT_S,
                 in_transaction=is_at_end,
             )
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
-                raise KafkaException(error)
-            cause = fetch_error_text(message)
-            raise UnpackError(cause) if error.code() in FETCH_ADVICE else UnavailableError(cause)
-        offset = message.offset()
-        assert offset is not None, "a record and an end have their offset"
-        if error is None and offset < end:
-            yield message
-        # Below `end` the end of what can be read now is where a transaction is open.
-        next_offset, is_at_end = (offset, True) if error is not None else (offset + 1, False)
-        if next_offset >= end:
-            return
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
+                    raise KafkaException(error)
+                cause = fetch_error_text(message)
+                raise UnpackError(cause) if error.code() in FETCH_ADVICE else UnavailableError(cause)
+            offset = message.offset()
+            assert offset is not None, "a record and an end have their offset"
+            if error is None and offset < end:
+                yield message
+            # Below `end` the end of what can be read now is where a transaction is open.
+            next_offset, is_at_end = (offset, True) if error is not None else (offset + 1, False)
+            if next_offset >= end:
+                return
+
+
+def _poll(reader: Consumer) -> list[Message]:
+    """What has come, waiting for the first; empty when nothing comes for 30 s."""
+    first = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
+    return [] if first is None else [first, *reader.consume(_MOST_AT_ONCE, 0)]
 
 
 def _fetch_metadata(reader: Consumer, topic: Topic) -> None:

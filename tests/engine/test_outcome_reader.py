@@ -430,6 +430,10 @@ class SilentReader:
         """The next one."""
         return self._messages.pop(0) if self._messages else None
 
+    def consume(self, _count: int, _timeout_s: float) -> list[Message]:
+        """Nothing has come since."""
+        return []
+
 
 def test_a_broker_that_gives_nothing_is_no_open_transaction() -> None:
     """What would have come next is named, and the cause is not guessed."""
