@@ -7,6 +7,9 @@ what is refused here is mapped by the reference. Each length is held against the
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
@@ -36,6 +39,9 @@ cdef extern from *:
     """
     const char* PROCESSOR_VERSION  # given to the compiler
     int digits_of_number(const uint8_t* at, const uint8_t* end, uint8_t* digits, int* is_negative) noexcept
+
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(PyTypeObject*, Py_ssize_t)
 
 ctypedef const uint8_t* Bytes
 
@@ -328,11 +334,8 @@ cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
         cursor.at = at + 1 + size
         return True
     if op.code == KEY:
-        if at[0] != 64 or left < 33:
+        if at[0] != 64 or left < 33 or not are_hex(at + 1, 32):
             return False
-        for index in range(1, 33):
-            if not is_hex(at[index]):
-                return False
         cursor.at = at + 33
         return True
     if op.code == DATE:
@@ -353,12 +356,12 @@ cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
     if op.code == UUID:
         if at[0] != 72 or left < 37:
             return False
-        for index in range(1, 37):
-            if index == 9 or index == 14 or index == 19 or index == 24:
-                if at[index] != c"-":
-                    return False
-            elif not is_hex(at[index]):
-                return False
+        if at[9] != c"-" or at[14] != c"-" or at[19] != c"-" or at[24] != c"-":
+            return False
+        if not are_hex(at + 1, 8) or not are_hex(at + 25, 12):
+            return False
+        if not are_hex(at + 10, 4) or not are_hex(at + 15, 4) or not are_hex(at + 20, 4):
+            return False
         cursor.at = at + 37
         return True
     if op.code == TENANT:
@@ -385,8 +388,13 @@ cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
     return False
 
 
-cdef inline bint is_hex(uint8_t byte) noexcept:
-    return c"0" <= byte <= c"9" or c"a" <= byte <= c"f"
+cdef inline bint are_hex(Bytes at, int count) noexcept:
+    """Digits, and letters in lower case. All are looked at, so that the compiler takes many at once."""
+    cdef uint8_t others = 0
+    cdef int index
+    for index in range(count):
+        others |= (<uint8_t>(at[index] - c"0") > 9) & (<uint8_t>(at[index] - c"a") > 5)
+    return others == 0
 
 
 cdef inline int short_number(Bytes at) noexcept:
@@ -1757,7 +1765,7 @@ cdef class NativeTemplate:
             raise IndexError("outputs of another program")
         key = PyBytes_FromStringAndSize(<const char*>values.texts[OF_KEY].data, 32)
         for index in range(count):
-            topic, limit, partitions, headers, headers_bytes = self.records[index]
+            topic, limit, partitions, headers, headers_bytes = <tuple?>self.records[index]
             if index < writer.program_count:
                 value = writer.write_output(index, slots, values)
             else:
@@ -1804,6 +1812,23 @@ cdef class NativeEvent:
         return made
 
 
+cdef inline tuple fields_of(object named, Py_ssize_t count):
+    """Of a named tuple, as a tuple: Cython unpacks nothing else without an iterator."""
+    if not PyTuple_Check(named) or PyTuple_GET_SIZE(named) != count:
+        raise TypeError(f"not {count} fields: {type(named)}")
+    return <tuple>named
+
+
+cdef object named_tuple(type cls, tuple fields):
+    """`cls(*fields)`, a class that was made by `NamedTuple`."""
+    cdef Py_ssize_t index
+    made = PyType_GenericAlloc(<PyTypeObject*>cls, PyTuple_GET_SIZE(fields))
+    for index in range(PyTuple_GET_SIZE(fields)):
+        Py_INCREF(fields[index])
+        PyTuple_SET_ITEM(made, index, fields[index])
+    return made
+
+
 cdef struct Places:  # slots
     int tenant
     int name
@@ -1825,7 +1850,7 @@ cdef class NativeEvents:
     cdef object is_consistent  # of a name's symbol and the slots; None: the number of holders says it
     cdef list events  # by the symbol of their name; None: refused, False: not made yet
     cdef object make_event
-    cdef object seen_class
+    cdef type seen_class
     cdef Py_ssize_t max_event_bytes
     cdef int64_t last_time_ms
     cdef object propagate
@@ -1851,6 +1876,8 @@ cdef class NativeEvents:
         self.most_holders, self.least_holders = spec.most_holders, spec.least_holders
         self.events, self.make_event = [False] * spec.event_count, spec.make_event
         self.is_consistent, self.seen_class = spec.is_consistent, spec.seen_class
+        if not issubclass(self.seen_class, tuple):
+            raise TypeError(f"not a named tuple: {self.seen_class}")
 
     def write(self, list records not None, run not None, accepts not None, Py_ssize_t limit_bytes):
         """Add the outputs of records (SourceRecord), one after the other, to those of `run` (PlannedRun), as tuples of
@@ -1864,6 +1891,8 @@ cdef class NativeEvents:
         cdef dict messages = run.messages
         cdef Py_ssize_t total = run.output_bytes
         cdef Bytes frame = NULL
+        cdef object made = None
+        cdef Py_ssize_t alike = 0  # records in a row of which the same was made
         if self.is_running:
             raise RuntimeError("records are written while others are being written")
         self.is_running = True
@@ -1881,12 +1910,17 @@ cdef class NativeEvents:
                     break
                 number += 1
                 total += size
-                messages[self.made] = messages.get(self.made, 0) + 1
+                if self.made is not made:
+                    if alike:
+                        messages[made] = messages.get(made, 0) + alike
+                    made, alike = self.made, 0
+                alike += 1
                 if total >= limit_bytes:
                     break
         finally:
             self.is_running = False
             if number:
+                messages[made] = messages.get(made, 0) + alike
                 run.record_count += number
                 run.output_bytes = total
                 run.last = records[number - 1].position
@@ -1896,7 +1930,8 @@ cdef class NativeEvents:
         cdef bytes value, key
         cdef Py_ssize_t size
         cdef int64_t time_ms
-        position, timestamp, record_key, record_value, propagated, headers_error, _ = record  # a SourceRecord
+        cdef tuple fields = fields_of(record, 7)  # a SourceRecord
+        position, timestamp, record_key, record_value, propagated, headers_error, _ = fields
         if type(record_value) is not bytes or type(record_key) is not bytes or headers_error:
             return -1
         value, key, time_ms, size = record_value, record_key, timestamp, PyBytes_GET_SIZE(<bytes>record_value)
@@ -1910,7 +1945,7 @@ cdef class NativeEvents:
             propagated = self.propagate(record)
             if propagated is None:
                 return -1
-        topic, partition, offset = position
+        topic, partition, offset = fields_of(position, 3)
         if topic is not self.topic:
             self.topic, self.topic_utf8 = topic, (<str?>topic).encode()
         return self.write_event(record, value, key, partition, offset, time_ms, propagated, outputs, accepts)
@@ -1987,7 +2022,7 @@ cdef class NativeEvents:
             self.made, decision, size = decided
             outputs += decision
             total += size
-        seen = tuple.__new__(self.seen_class, (offset, time_ms, identity_of(&source)))
+        seen = named_tuple(self.seen_class, (offset, time_ms, identity_of(&source)))
         if not accepts(seen, self.made):
             return -1
         return total
