@@ -54,7 +54,7 @@ from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
 
-MAX_RUN_RECORDS = 1_000  # of one partition, mapped at once, before the client gets their outputs
+MAX_RUN_RECORDS = 500  # of one partition, mapped at once, before the client gets their outputs
 # Of records that are scanned, or written, before the time is looked at; some of them the next pass scans again.
 MAX_AHEAD_RECORDS, MAX_AHEAD_BYTES = 64, 262_144
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
@@ -385,6 +385,8 @@ class Loop:
                 self._began_ahead_at = time.monotonic()
             for processed in batch[self._published_ahead :]:
                 self._publisher.publish_ahead(processed.outcome.outputs)
+                if isinstance(processed.outcome, PlannedRun):
+                    processed.outcome.outputs.clear()  # the client has a copy
             self._published_ahead = len(batch)
 
     def _map_run(self, room: _Room) -> ProcessedRecords | None:
