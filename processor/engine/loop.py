@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice, repeat
+from itertools import chain, islice, repeat, takewhile
 from traceback import format_tb
 
 import structlog
@@ -33,7 +33,7 @@ from processor.engine import completion
 from processor.engine.batch import ProcessedRecords, outcomes_of, record_count_of, split_batch
 from processor.engine.circuit_breaker import CircuitBreakers
 from processor.engine.completion import STALL_HINT, CompletionWatch
-from processor.engine.consumer import PolledRecord
+from processor.engine.consumer import PolledRecords
 from processor.engine.instance_id import claim_transactional_id
 from processor.engine.mapping_parts import retry_until_available
 from processor.engine.partition import AssignedPartition
@@ -56,7 +56,8 @@ log = structlog.get_logger()
 
 MAX_RUN_RECORDS = 500  # of one partition, mapped at once, before the client gets their outputs
 # Of records that are scanned, or written, before the time is looked at; some of them the next pass scans again.
-MAX_AHEAD_RECORDS, MAX_AHEAD_BYTES = 64, 262_144
+MAX_AHEAD_RECORDS = 64
+MAX_SCANNED_AHEAD_BYTES = 262_144
 PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
 IDLE_COMMIT_INTERVAL_S = 1.0
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
@@ -166,7 +167,7 @@ class Loop:
         self._breakers = CircuitBreakers()
         self._suspends_templates = parts.settings.circuit_breaker is Switch.ON
         self._max_records = parts.settings.max_batch_records  #: Of one transaction; halved to find a refused record.
-        self._backlog: deque[PolledRecord] = deque()  #: Polled and not mapped yet, in order.
+        self._backlog: deque[PolledRecords] = deque()  #: Polled and not mapped yet, in order.
         self._published_ahead = 0  #: How many outcomes of the batch under way are in the transaction under way.
         self._began_ahead_at = 0.0  #: When that transaction was begun.
         self._suspect: RecordPosition | None = None  #: Mapping raised an error for it; it is mapped once more, alone.
@@ -352,18 +353,17 @@ class Loop:
                     self._publish_ahead(batch)
                     continue
                 scanned = self._scan_ahead()
-            polled, event = self._backlog.popleft(), scanned.popleft()
-            partition, record = polled.partition, polled.record
+            (partition, record), event = self._take_record(), scanned.popleft()
             if not self._consumer.is_current(partition):
                 continue
             is_suspect = self._suspect is not None and record.position == self._suspect
-            outcome = None if is_suspect and batch else self._process(polled, event)
+            outcome = None if is_suspect and batch else self._process(partition, record, event)
             if outcome is None:
-                self._backlog.appendleft(polled)
+                self._backlog.appendleft(PolledRecords(partition, deque([record])))
                 self._suspect = record.position
                 break
             if isinstance(outcome, Deferred):
-                self._defer(polled, outcome)
+                self._defer(partition, outcome)
                 scanned.clear()  # records of the partition are gone from the backlog
                 continue
             if self._suspends_templates and isinstance(outcome, Processed):
@@ -375,6 +375,14 @@ class Loop:
             if is_suspect or room.is_time_over:
                 break
         return batch
+
+    def _take_record(self) -> tuple[AssignedPartition, SourceRecord]:
+        """The backlog's first."""
+        first = self._backlog[0]
+        record = first.records.popleft()
+        if not first.records:
+            self._backlog.popleft()
+        return first.partition, record
 
     def _publish_ahead(self, batch: Sequence[ProcessedRecords]) -> None:
         """Let the client send what is processed of a batch while the rest is: only where nothing more can hold it back,
@@ -396,11 +404,11 @@ class Loop:
         That is so of a duplicate too, of one for which mapping raised an error, of one whose outputs were refused, and
         of one with a message by a template whose circuit breaker is open.
         """
-        context, (partition, record) = self._context, self._backlog[0]
+        context, partition, waiting = self._context, self._backlog[0].partition, self._backlog[0].records
         plans, singly = context.plans, {*self._refused, *([] if self._suspect is None else [self._suspect])}
         if plans is None or not self._consumer.is_current(partition):
             return None
-        run, window = PlannedRun(plans.path, record.position), partition.deduplication
+        run, window = PlannedRun(plans.path, waiting[0].position), partition.deduplication
         is_open = self._breakers.open_templates
 
         def accepts(seen: SeenEvent, made: PlannedMessages) -> bool:
@@ -408,17 +416,16 @@ class Loop:
             return not must_be_probed and window.remember_new(seen)
 
         limit, is_going_on = min(room.records, MAX_RUN_RECORDS), True
-        while is_going_on and run.record_count < limit and run.output_bytes < room.output_bytes:
-            records, size_bytes = [], 0
-            for other, record in islice(self._backlog, min(limit - run.record_count, MAX_AHEAD_RECORDS)):
-                if other is not partition or size_bytes >= MAX_AHEAD_BYTES or (singly and record.position in singly):
-                    break
-                records.append(record)
-                size_bytes += len(record.value or b"")
+        while is_going_on and waiting and run.record_count < limit and run.output_bytes < room.output_bytes:
+            records = list(islice(waiting, min(limit - run.record_count, MAX_AHEAD_RECORDS)))
+            if singly:
+                records = list(takewhile(lambda record: record.position not in singly, records))
             taken = plans.write(records, context, run, accepts, room.output_bytes) if records else 0
             for _ in range(taken):
-                self._backlog.popleft()
+                waiting.popleft()
             is_going_on = 0 < taken == len(records) and not room.is_time_over
+        if not waiting:
+            self._backlog.popleft()
         if not run.record_count:
             return None
         if self._suspends_templates:
@@ -439,28 +446,30 @@ class Loop:
         limit = MAX_AHEAD_RECORDS if plans is not None and plans.path is MappingPath.PLAIN else 1
         ahead: list[SourceRecord] = []
         size_bytes = 0
-        for polled in islice(self._backlog, limit):
-            ahead.append(polled.record)
-            size_bytes += len(polled.record.value or b"")
-            if size_bytes >= MAX_AHEAD_BYTES:
+        for record in islice(chain.from_iterable(polled.records for polled in self._backlog), limit):
+            ahead.append(record)
+            size_bytes += len(record.value or b"")
+            if size_bytes >= MAX_SCANNED_AHEAD_BYTES:
                 break
         return deque(repeat(None, len(ahead)) if plans is None else plans.scan_ahead(ahead, self._context))
 
-    def _defer(self, polled: PolledRecord, deferred: Deferred) -> None:
+    def _defer(self, partition: AssignedPartition, deferred: Deferred) -> None:
         """Cut the partition at a record: what was polled of it from there on will be polled again."""
-        offset = polled.record.position.offset
-        self._consumer.pause_and_retry(polled.partition, offset, deferred.cause, schema_refused=deferred.schema_refused)
-        self._backlog = deque(other for other in self._backlog if other.partition is not polled.partition)
+        offset = deferred.record.position.offset
+        self._consumer.pause_and_retry(partition, offset, deferred.cause, schema_refused=deferred.schema_refused)
+        self._backlog = deque(polled for polled in self._backlog if polled.partition is not partition)
         self._status.count_deferred(SCHEMA_REFUSED if deferred.schema_refused else deferred.cause)
 
-    def _process(self, polled: PolledRecord, scanned: SourceEvent | None) -> Outcome | None:
+    def _process(
+        self, partition: AssignedPartition, record: SourceRecord, scanned: SourceEvent | None
+    ) -> Outcome | None:
         """What becomes of one record; None when this has raised an error, and the record is to be mapped once more.
 
         `scanned` is its event, where that is there already. An error does not stop the process, which would meet the
         same record at every start. Raises what the reference tables raise of the disk, and what the registry's client
         raises.
         """
-        record, context = polled.record, self._context
+        context = self._context
         if record.position == self._suspect:
             if context.plans is not None:
                 context.plans.refuse(PlanRefusal.ERROR)
@@ -468,7 +477,7 @@ class Loop:
         decoded: SourceEvent | Outcome | None = scanned
         try:
             decoded = scanned or decode_record(record, context, schema_of=self._schema_of)
-            return self._map_decoded(polled, decoded)
+            return self._map_decoded(partition, record, decoded)
         except Exception as error:
             if isinstance(error, FatalError) and not isinstance(error, InternalError):
                 raise
@@ -483,12 +492,14 @@ class Loop:
             event = decoded.event if isinstance(decoded, SourceEvent) else None
             return reject_for_error(record, event, self._context, error)
 
-    def _map_decoded(self, polled: PolledRecord, decoded: SourceEvent | Outcome) -> Outcome:
+    def _map_decoded(
+        self, partition: AssignedPartition, record: SourceRecord, decoded: SourceEvent | Outcome
+    ) -> Outcome:
         """The outcome of a decoded record. Its event is remembered for the records that follow, unless this raises."""
-        refused = self._refused.get(polled.record.position) if self._refused else None
+        refused = self._refused.get(record.position) if self._refused else None
         if not isinstance(decoded, SourceEvent):
             return decoded if refused is None else self._refuse_outputs(decoded, refused)
-        deduplication, seen = polled.partition.deduplication, decoded.seen
+        deduplication, seen = partition.deduplication, decoded.seen
         outcome: Outcome
         if refused is None:
             earlier = deduplication.first_seen(seen)

@@ -211,7 +211,7 @@ def test_large_records_are_not_scanned_far_ahead(
         return scan_ahead(self, records, context)
 
     monkeypatch.setattr(EventPlans, "scan_ahead", count)
-    monkeypatch.setattr(module, "MAX_AHEAD_BYTES", 5_000)
+    monkeypatch.setattr(module, "MAX_SCANNED_AHEAD_BYTES", 5_000)
     installation.run()
 
     assert max(map(len, scanned)) > 1

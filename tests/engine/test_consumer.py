@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from processor.engine.consumer import EventConsumer, PolledRecord
+from processor.engine.consumer import EventConsumer, PolledRecords
 from processor.engine.loop import run
 from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.errors import DependencyError, InputError
@@ -39,11 +39,11 @@ def joined_consumer(installation: Installation) -> Iterator[EventConsumer]:
         event_consumer.close()
 
 
-def poll_records(event_consumer: EventConsumer, count: int, *, timeout_s: float = 30) -> list[PolledRecord]:
+def poll_records(event_consumer: EventConsumer, count: int, *, timeout_s: float = 30) -> list[PolledRecords]:
     """So many usable records; fewer when they do not come in time."""
-    found: list[PolledRecord] = []
+    found: list[PolledRecords] = []
     deadline = time.monotonic() + timeout_s
-    while len(found) < count and time.monotonic() < deadline:
+    while sum(len(polled.records) for polled in found) < count and time.monotonic() < deadline:
         found += event_consumer.poll(100)
         for partition in event_consumer.partitions.values():
             if partition.needs_initial_commit:  # the engine's part: it commits the start with its producer
@@ -58,8 +58,8 @@ def subscribe(member: Consumer, event_consumer: EventConsumer, topic: str) -> No
     member.subscribe([topic], on_assign=event_consumer._on_assign, on_revoke=event_consumer._on_revoke)
 
 
-def offsets(records: list[PolledRecord]) -> list[int]:
-    return [polled.record.position.offset for polled in records]
+def offsets(found: list[PolledRecords]) -> list[int]:
+    return [record.position.offset for polled in found for record in polled.records]
 
 
 def test_a_deferred_record_is_polled_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -141,9 +141,7 @@ def test_a_late_response_does_not_move_the_start() -> None:
         on_rebalance=lambda _kind, _count: None,
     )
     try:
-        found = [
-            record for record in poll_records(event_consumer, 15, timeout_s=20) if record.record.position.partition == 0
-        ]
+        found = [polled for polled in poll_records(event_consumer, 15, timeout_s=20) if polled.partition.number == 0]
     finally:
         event_consumer.close()
 

@@ -160,7 +160,7 @@ def test_a_pass_that_takes_its_time_ends_a_run(
 ) -> None:
     """Behind the record under way, so that the group hears from us."""
     monkeypatch.setattr(module, "PROCESSING_TIME_S", 0.0)
-    monkeypatch.setattr(module, "MAX_AHEAD_BYTES", 1)
+    monkeypatch.setattr(module, "MAX_AHEAD_RECORDS", 1)
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=500)
     installation.produce_events([repayment(n) for n in range(5)])
     steps: list[str] = []
