@@ -72,6 +72,7 @@ bench: $(VENV)/.dev  ## side by side with others, then alone (docs/performance);
 	$(BIN)/python -m tests.bench.start
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.steps
+	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.tables
 	$(BIN)/python -m tests.bench.backlog

@@ -217,10 +217,24 @@ def steps_table(lines: Sequence[Line]) -> list[str]:
     return table(head, rows)
 
 
+def scale_table(lines: Sequence[Line]) -> list[str]:
+    """A row for each size; its cost is set against that of the first size of its scale in the same round."""
+    head = ["What grows", "to", "events/s", "CPU µs/event", "× the first"]
+    rows, first = [], dict[str, int]()
+    for scale, size in sorted({(line["scale"], line["size"]) for line in lines}):
+        costs = by_round(lines, "cpu_us_per_event", scale=scale, size=size)
+        least = by_round(lines, "cpu_us_per_event", scale=scale, size=first.setdefault(scale, size))
+        rates = by_round(lines, "events_per_s", scale=scale, size=size)
+        against = "1" if size == first[scale] else cell(ratios(costs, least), None)
+        rows.append([scale, f"{size:,}", cell([*rates.values()], 0), cell([*costs.values()], 1), against])
+    return table(head, rows)
+
+
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[Sequence[Line]], list[str]]]]] = {  # kind -> title, its table
     "mix": ("The mix beside the simple load", mix_table),
     "start": ("From the start to the first commit", start_table),
     "memory": ("Memory over many events", memory_table),
+    "scale": ("How the cost of an event grows", scale_table),
     "steps": ("Latency by step, ms: mean / p50 / p99", steps_table),
 }
 """Of the commands that measure the processor alone; `kind` begins the names of their raw figures."""

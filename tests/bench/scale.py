@@ -32,7 +32,7 @@ from tests.support.builders import TENANT
 
 TEMPLATE: Final = "loan-repayment-stream"
 PARTITIONS: Final = 6
-WARM_S: Final = 2.0
+WARM_S: Final = 2.0  # plans are made, and nothing of ours is compiled while it runs
 SMALL_BATCH: Final = {"PROCESSOR_MAX_BATCH_RECORDS": "200"}
 
 
@@ -49,11 +49,11 @@ class Point:
 
 
 SCALES: Final[Mapping[str, Mapping[int, Point]]] = {
-    "templates": {count: Point(event_templates=count) for count in (1, 2, 5, 10, 20)},
-    "set": {count: Point(other_templates=count) for count in (0, 100, 1_000)},
-    "body": {size: Point(body_bytes=size) for size in (0, 1_000, 4_000, 16_000, 64_000)},
+    "templates of the event": {count: Point(event_templates=count) for count in (1, 2, 5, 10, 20)},
+    "other templates": {count: Point(other_templates=count) for count in (0, 100, 1_000)},
+    "body bytes": {size: Point(body_bytes=size) for size in (0, 1_000, 4_000, 16_000, 64_000)},
     "partitions": {count: Point(partitions=count) for count in (6, 24, 96)},
-    "small": {count: Point(partitions=count, environment=SMALL_BATCH) for count in (6, 24, 96)},
+    "partitions, small batches": {count: Point(partitions=count, environment=SMALL_BATCH) for count in (6, 24, 96)},
     "workers": {count: Point(workers=count) for count in (1, 2)},
 }
 """What is changed -> its sizes."""
@@ -62,19 +62,29 @@ SCALES: Final[Mapping[str, Mapping[int, Point]]] = {
 def write_templates(folder: Path, point: Point) -> None:
     """The template of the simple load, as often as the event has templates, and such of other events."""
     write_many(folder, point.other_templates)
-    for file in folder.glob(f"{EVENT.lower().replace('_', '-')}-*"):
+    for file in folder.glob(f"{EVENT.lower().replace('_', '-')}-*"):  # of many, one in as many as there are events
         file.unlink()
     text = (TEMPLATES / f"{TEMPLATE}.toml").read_text()
-    text = text.replace("""body = '{""", f"""body = '{{"filler":"{"x" * point.body_bytes}",""")
+    before, body, behind = text.partition("""body = '{""")
+    assert body, f"the template has another body: {text}"
+    if point.body_bytes:
+        text = f"""{before}{body}"filler":"{"x" * point.body_bytes}",{behind}"""
     for number in range(point.event_templates):
         name = f"{TEMPLATE}-{number}"
-        (folder / f"{name}.toml").write_text(text.replace(f'id = "{TEMPLATE}"', f'id = "{name}"'))
+        own = text.replace(f'id = "{TEMPLATE}"', f'id = "{name}"').replace(
+            "Loan repayments", f"Loan repayments {number}"
+        )
+        (folder / f"{name}.toml").write_text(own)
 
 
 class ScaleBench:
     """Runs points on one broker, each over the events that its number of partitions has."""
 
-    def __init__(self, servers: str, folder: Path, schemas: Schemas, *, events: int, seconds: float) -> None:
+    def __init__(
+        self, servers: str, folder: Path, schemas: Schemas, *, events: int, seconds: float, prefix: str = "scale"
+    ) -> None:
+        """`prefix` begins the names of the events' topics; `folder` keeps templates and logs."""
+        self._prefix = prefix
         self._servers = servers
         self._folder = folder
         self._schemas = schemas
@@ -84,7 +94,7 @@ class ScaleBench:
 
     def run(self, point: Point, *, name: str) -> Line:
         """The figures of one run; `error` says why it has none."""
-        bench, events = self._bench(point, name), Topic(f"scale-{point.partitions}.events")
+        bench, events = self._bench(point, name), Topic(f"{self._prefix}-{point.partitions}.events")
         installation = create_bench_installation(bench, name, events=events, partitions=point.partitions)
         self._plant(events, point.partitions)
         contender, command = _contender(point)
@@ -125,7 +135,7 @@ def scale_rounds(bench: ScaleBench, scales: Sequence[str], *, rounds: int) -> It
     points = [(scale, size) for scale in scales for size in SCALES[scale]]
     for number in range(rounds):
         for scale, size in shuffled(points, number):
-            figures = bench.run(SCALES[scale][size], name=f"{number}-{scale}-{size}")
+            figures = bench.run(SCALES[scale][size], name=f"{number}-{[*SCALES].index(scale)}-{size}")
             yield {"round": number, "scale": scale, "size": size, **figures}
 
 
