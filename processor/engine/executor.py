@@ -1,4 +1,4 @@
-"""Which executor runs the plans: the best there is, or the one that an operator chose."""
+"""Which executor runs the plans, and scans outputs: the best there is, or the one that an operator chose."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +20,14 @@ class Executor:
     because: str
     native: NativePart | None = None
 
-    @property
-    def make_scan(self) -> MakeScan | None:
-        """How it scans records; None: it does not."""
-        if self.plan is Plan.OFF:
-            return None
-        return plain_scan if self.native is None else partial(native_scan, native=self.native)
+
+def scan_maker(chosen: Plan | None) -> MakeScan | None:
+    """What makes scans of outputs for PROCESSOR_PLAN; None: nothing scans them. Where native is chosen, and the native
+    part cannot be used, `plain` does: only what maps events has to be as it was chosen."""
+    executor = choose_executor(None if chosen is Plan.NATIVE else chosen)
+    if executor.plan is Plan.OFF:
+        return None
+    return plain_scan if executor.native is None else partial(native_scan, native=executor.native)
 
 
 def choose_executor(

@@ -24,7 +24,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from processor.domain.outcome import SourceOutcome, StatusOutcome
 from processor.domain.output_topics import DECISION, STATUS, FixedOutput, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
-from processor.engine.executor import choose_executor
+from processor.engine.executor import scan_maker
 from processor.errors import InputError, UnavailableError
 from processor.kafka.clients import Admin, headers_of
 from processor.kafka.offsets import Extent, offset_at_time, partition_extent
@@ -82,8 +82,7 @@ class OutcomeReader:
     def __init__(
         self, settings: Settings, schemas: Schemas, partition: int, *, schema_of: SchemaOf, admin: Admin
     ) -> None:
-        """`schema_of` also finds schemas of outputs that were registered after we started. UsageError as
-        `choose_executor`."""
+        """`schema_of` also finds schemas of outputs that were registered after we started."""
         self._settings = settings
         self._events = settings.topic(InputTopic.EVENTS)
         self._partition = partition
@@ -93,7 +92,7 @@ class OutcomeReader:
             source_outcome_reader,
             schemas=schemas,
             schema_of=schema_of,
-            make_scan=choose_executor(settings.plan).make_scan,
+            make_scan=scan_maker(settings.plan),
         )
         self._read_source: Mapping[Topic, ReadSource] = {
             settings.topic(FixedOutput.STATUS): reader(STATUS),

@@ -1,5 +1,6 @@
 """Read a range of a partition, outside of any group: in order, or from its end back."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
@@ -27,7 +28,7 @@ _READER_PROPERTIES: Final = {
     "queued.max.messages.kbytes": 4_096,  # of each reader, and start offsets of eight partitions are resolved at once
 }
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
-_MOST_AT_ONCE: Final = 500  # of what the client has fetched, which is a few megabytes
+MAX_CONSUME_RECORDS: Final = 50  # of what is fetched, at once: a batch may unpack to many times its size
 METADATA_TIMEOUT_S: Final = 1.0  # no longer than librdkafka waits by itself
 _FIRST_NEWEST_OFFSETS: Final = 500  # what is looked for lies near the end, and all that is found is kept
 FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
@@ -69,7 +70,7 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
     _fetch_metadata(reader, topic)
     reader.assign([TopicPartition(topic, partition, low)])
     next_offset, is_at_end = low, False
-    while next_offset < end:
+    while True:
         messages = _poll(reader)
         if not messages:
             raise StalledReadError(
@@ -77,7 +78,8 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
                 waited_s=OPEN_TRANSACTION_TIMEOUT_S,
                 in_transaction=is_at_end,
             )
-        for message in messages:
+        while messages:
+            message = messages.popleft()
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
@@ -94,10 +96,10 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
                 return
 
 
-def _poll(reader: Consumer) -> list[Message]:
+def _poll(reader: Consumer) -> deque[Message]:
     """What has come, waiting for the first; empty when nothing comes for 30 s."""
     first = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
-    return [] if first is None else [first, *reader.consume(_MOST_AT_ONCE, 0)]
+    return deque() if first is None else deque([first, *reader.consume(MAX_CONSUME_RECORDS, 0)])
 
 
 def _fetch_metadata(reader: Consumer, topic: Topic) -> None:

@@ -476,9 +476,9 @@ class Settings(BaseSettings):
     )
     plan: Plan | None = Field(
         default=None,
-        description="How ordinary Avro events are mapped: native, by plans made of schemas and templates, which run in "
-        "C; plain, by the same plans without C; off, each by the reference. All make the same outputs, each slower "
-        "than the one before. Not set: the first of them that is there.",
+        description="How ordinary Avro events are mapped, and outputs read back: native, by plans made of schemas and "
+        "templates, which run in C; plain, by the same plans without C; off, each by the reference. All make the same "
+        "outputs, each slower than the one before. Not set: the first of them that is there.",
     )
     plan_verify: float = Field(
         default=0.0,

@@ -26,7 +26,7 @@ from processor.wire.errors import ContentError
 from processor.wire.framing import FRAME_BYTES, parse_frame
 from processor.wire.json_codec import JSON_HEADERS, json_decoder, parse_json
 from processor.wire.reader_schemas import Schemas
-from processor.wire.scanned_fields import MakeScan, ScannedFields
+from processor.wire.scanned_fields import FieldsScanner, MakeScan
 from processor.wire.schema import Array, Enum, Record, SchemaOf, Type, describe_schema_id
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -154,18 +154,19 @@ def source_outcome_reader(
     those of newer versions: a state or reason that is not known is None.
 
     ValueError for bytes that are no such record; what `schema_of` raises (UnavailableError) passes through.
-    `make_scan`: what scans them where they are many; None: nothing does.
+    `make_scan` makes the scan of a schema that many Avro records have; None: `read_avro` reads each. With it the
+    function keeps state, and is for one thread.
     """
     schema_of = schema_of or schemas.local_schema
     full_reader = schemas.outputs[name].type
     read_fields_of, names = _OUTCOME_READERS[name]
     reader = _lenient_part(full_reader, names)
-    scanned = None if make_scan is None else ScannedFields(reader, partial(_writer_type, name, schema_of), make_scan)
+    scanner = None if make_scan is None else FieldsScanner(reader, partial(_writer_type, name, schema_of), make_scan)
 
     def read(value: bytes, headers: Headers) -> StatusOutcome | DecisionOutcome:
         values = None
-        if scanned is not None and JSON_HEADERS[0] not in headers:
-            values = scanned.read(value)
+        if scanner is not None and JSON_HEADERS[0] not in headers:
+            values = scanner.read(value)
         if values is None:
             values = _read_as(reader, value, headers, name, schema_of)
         return read_fields_of(values, headers)

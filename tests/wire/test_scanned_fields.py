@@ -17,7 +17,7 @@ from processor.wire.framing import FRAME_BYTES
 from processor.wire.native_scan import native_scan
 from processor.wire.plain_scan import plain_scan
 from processor.wire.scan_program import NotPlannedError
-from processor.wire.scanned_fields import FIRST_SCANNED, MAX_SCHEMAS, MakeScan, ScannedFields, fields_reader
+from processor.wire.scanned_fields import MAX_SCHEMAS, VALUES_BEFORE_SCAN, FieldsScanner, MakeScan, fields_reader
 from processor.wire.schema import Type
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import make_message_status
@@ -78,47 +78,49 @@ def test_broken_values(name: str, data: st.DataObject) -> None:
     assert found is None or found == expected(bytes(value))
 
 
-def scanned(asked: list[bytes], make_scan: MakeScan = plain_scan) -> ScannedFields:
+def scanned(looked_up: list[bytes], make_scan: MakeScan = plain_scan) -> FieldsScanner:
     """Of statuses."""
 
     def writer_of(value: bytes) -> Type:
-        asked.append(value[:FRAME_BYTES])
+        looked_up.append(value[:FRAME_BYTES])
         return SCHEMA
 
-    return ScannedFields(SCHEMA, writer_of, make_scan)
+    return FieldsScanner(SCHEMA, writer_of, make_scan)
 
 
 def test_only_many_are_scanned() -> None:
     """One program for all, once so many were refused."""
-    asked: list[bytes] = []
-    fields, value = scanned(asked), encoded()
-    found = [fields.read(value) for _ in range(FIRST_SCANNED + 3)]
+    looked_up: list[bytes] = []
+    fields, value = scanned(looked_up), encoded()
+    found = [fields.read(value) for _ in range(VALUES_BEFORE_SCAN + 3)]
 
-    assert [None] * (FIRST_SCANNED + 1) + [expected(value)] * 2 == found
-    assert [value[:FRAME_BYTES]] == asked
+    assert [None] * (VALUES_BEFORE_SCAN + 1) + [expected(value)] * 2 == found
+    assert [value[:FRAME_BYTES]] == looked_up
 
 
-def test_only_some_schemas_are_counted() -> None:
-    """A topic may hold what names a new schema with each record."""
-    asked: list[bytes] = []
-    fields, value = scanned(asked), encoded()
-    for number in range(MAX_SCHEMAS):
-        fields.read(b"\x00\xff\xff\xff" + bytes([number]) + value[FRAME_BYTES:])
-    found = {fields.read(value) is None for _ in range(FIRST_SCANNED + 3)}
+def test_many_schemas() -> None:
+    """A topic may hold what names a new schema with each record: nobody counts them all, or makes programs for them."""
+    looked_up: list[bytes] = []
+    fields, value = scanned(looked_up), encoded()
+    for number in range(VALUES_BEFORE_SCAN + 1):
+        fields.read(b"\x00\xff\xff" + number.to_bytes(2) + value[FRAME_BYTES:])
+        assert len(fields._counts) <= MAX_SCHEMAS
+    assert [] == looked_up
+    found = [fields.read(value) for _ in range(VALUES_BEFORE_SCAN + 2)]
 
-    assert {True} == found
-    assert [] == asked
+    assert expected(value) == found[-1]
+    assert 1 == len(looked_up)
 
 
 def test_a_schema_without_a_program() -> None:
-    """All of its values are refused, and nobody asks again."""
+    """All of its values are refused, and its writer is not looked up again."""
 
     def refuse(_program: Any) -> Any:
         raise NotPlannedError("too many texts")
 
-    asked: list[bytes] = []
-    fields, value = scanned(asked, refuse), encoded()
-    found = {fields.read(value) is None for _ in range(FIRST_SCANNED + 3)}
+    looked_up: list[bytes] = []
+    fields, value = scanned(looked_up, refuse), encoded()
+    found = {fields.read(value) is None for _ in range(VALUES_BEFORE_SCAN + 3)}
 
     assert {True} == found
-    assert 1 == len(asked)
+    assert 1 == len(looked_up)

@@ -35,7 +35,7 @@ SET: Final = "0123456789abcdef0123456789abcdef"
 OPERATION: Final = "replay-20261129T075501Z-3f2a91c0"
 OF_OPERATION: Final[Headers] = (("operation", OPERATION.encode()),)
 FRAME_BYTES: Final = 5
-FIRST_SCANNED: Final = 1
+VALUES_BEFORE_SCAN: Final = 1
 SCANS: Final = (plain_scan, *(() if NATIVE is None else (partial(native_scan, native=NATIVE),)))
 FORMATS = pytest.mark.parametrize(
     "encode",
@@ -85,7 +85,7 @@ def read(name: str, value: bytes, headers: Headers = (), **known: Any) -> Source
         expected = error
     for make_scan in SCANS:
         read_many = source_outcome_reader(name, **{"schemas": SCHEMAS, **known}, make_scan=make_scan)
-        for _ in range(FIRST_SCANNED + 2):
+        for _ in range(VALUES_BEFORE_SCAN + 2):
             try:
                 assert expected == read_many(value, headers)
             except ValueError as error:
@@ -98,7 +98,7 @@ def read(name: str, value: bytes, headers: Headers = (), **known: Any) -> Source
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a scan is made at once."""
-    monkeypatch.setattr(scanned_fields, "FIRST_SCANNED", FIRST_SCANNED)
+    monkeypatch.setattr(scanned_fields, "VALUES_BEFORE_SCAN", VALUES_BEFORE_SCAN)
 
 
 def read_decision(value: bytes, headers: Headers = (), **known: Any) -> DecisionOutcome:
