@@ -72,7 +72,8 @@ class NativeEvents:
     def write(
         self,
         records: list[SourceRecord],
+        first: int,
         run: PlannedRun,
-        accepts: Callable[[SeenEvent, PlannedMessages], bool],
+        admit: Callable[[SeenEvent, PlannedMessages], bool],
         limit_bytes: int,
     ) -> None: ...

@@ -7,9 +7,7 @@ what is refused here is mapped by the reference. Each length is held against the
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
-from cpython.object cimport PyTypeObject
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
@@ -36,12 +34,18 @@ cdef extern from *:
         }
         return count;
     }
+
+    static PyObject *named_tuple(PyTypeObject *type, PyObject *fields) {
+        PyObject *arguments = PyTuple_Pack(1, fields), *made;
+        if (arguments == NULL) return NULL;
+        made = PyTuple_Type.tp_new(type, arguments, NULL);
+        Py_DECREF(arguments);
+        return made;
+    }
     """
     const char* PROCESSOR_VERSION  # given to the compiler
+    object named_tuple(type, tuple)  # of a class that was made by NamedTuple, and all of its fields
     int digits_of_number(const uint8_t* at, const uint8_t* end, uint8_t* digits, int* is_negative) noexcept
-
-cdef extern from "Python.h":
-    object PyType_GenericAlloc(PyTypeObject*, Py_ssize_t)
 
 ctypedef const uint8_t* Bytes
 
@@ -52,7 +56,7 @@ cdef enum:
     MAX_CODES = 4  # of currencies, for one amount
     MAX_SCALE = 60  # digits of an amount behind the point
     FIRST_BUFFER_BYTES = 512
-    MAX_KEPT_BUFFER_BYTES = 65_536  # a larger one goes after its use: each text and output of each template has its own
+    MAX_KEPT_BUFFER_BYTES = 65_536  # a larger one shrinks after its use: each text and output of each template has its own
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -389,7 +393,8 @@ cdef bint scan_leaf(ScanOp* op, Cursor* cursor, Bytes* tables) noexcept:
 
 
 cdef inline bint are_hex(Bytes at, int count) noexcept:
-    """Digits, and letters in lower case. All are looked at, so that the compiler takes many at once."""
+    """Whether they are hexadecimal digits, letters in lower case. Without an early end, so that the compiler takes many
+    at once."""
     cdef uint8_t others = 0
     cdef int index
     for index in range(count):
@@ -574,13 +579,15 @@ cdef inline bint add(Buffer* buffer, const void* data, Py_ssize_t size) except F
     return True
 
 
-cdef inline void let_go_if_large(Buffer* buffer) noexcept:
-    """After its use: what is in it may be gone."""
+cdef inline void empty(Buffer* buffer) noexcept:
+    """After its use. A large one becomes as it was at first: never NULL, which stands for no text."""
+    cdef uint8_t* shrunk
     buffer.size = 0
     if buffer.capacity > MAX_KEPT_BUFFER_BYTES:
-        PyMem_Free(buffer.data)
-        buffer.data = NULL
-        buffer.capacity = 0
+        shrunk = <uint8_t*>PyMem_Realloc(buffer.data, FIRST_BUFFER_BYTES)
+        if shrunk != NULL:
+            buffer.data = shrunk
+            buffer.capacity = FIRST_BUFFER_BYTES
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -921,10 +928,9 @@ cdef class NativeText:
     def __call__(self, Slots slots not None):
         if not self.write_into_buffer(slots):
             return None
-        try:
-            return self.decoded()
-        finally:
-            let_go_if_large(&self.buffer)
+        text = self.decoded()
+        empty(&self.buffer)
+        return text
 
     cdef str decoded(self):
         return PyUnicode_DecodeUTF8(<const char*>self.buffer.data, self.buffer.size, NULL)
@@ -946,7 +952,7 @@ cdef class NativeText:
         finally:
             self.is_running = False
             if not is_written:
-                let_go_if_large(&self.buffer)
+                empty(&self.buffer)
         return is_written
 
     cdef bint write(self, Slots slots) except? False:
@@ -1227,10 +1233,9 @@ cdef class NativeOutputs:
         if self.drops_first_comma[index] and buffer.size > 1 and buffer.data[0] == c"{" and buffer.data[1] == c",":
             buffer.data[1] = c"{"
             skipped = 1
-        try:
-            return PyBytes_FromStringAndSize(<char*>buffer.data + skipped, buffer.size - skipped)
-        finally:
-            let_go_if_large(buffer)
+        value = PyBytes_FromStringAndSize(<char*>buffer.data + skipped, buffer.size - skipped)
+        empty(buffer)
+        return value
 
 
 cdef Text utf8_of(str value) except *:
@@ -1483,12 +1488,12 @@ cdef class NativeParts:
             return False
         return self.url is None or self.url.write_into_buffer(slots)
 
-    cdef void let_go_if_large(self) noexcept:
-        let_go_if_large(&self.body.buffer)
+    cdef void empty(self) noexcept:
+        empty(&self.body.buffer)
         if self.subject is not None:
-            let_go_if_large(&self.subject.buffer)
+            empty(&self.subject.buffer)
         if self.url is not None:
-            let_go_if_large(&self.url.buffer)
+            empty(&self.url.buffer)
 
 
 cdef class NativeRoute:
@@ -1607,7 +1612,7 @@ cdef class NativeTemplate:
                 route, parts, recipient, <NativeOutputs>writer, slots, source, key, propagated, outputs
             )
         finally:
-            parts.let_go_if_large()
+            parts.empty()
 
     cdef Py_ssize_t write_message(
         self,
@@ -1743,7 +1748,7 @@ cdef class NativeTemplate:
         if self.is_addressed:
             put_text(buffer, <const char*>recipient.data, recipient.size)
         hex_digest(buffer.data, buffer.size, digits)
-        let_go_if_large(buffer)
+        empty(buffer)
         return True
 
     cdef Py_ssize_t write_records(
@@ -1813,20 +1818,11 @@ cdef class NativeEvent:
 
 
 cdef inline tuple fields_of(object named, Py_ssize_t count):
-    """Of a named tuple, as a tuple: Cython unpacks nothing else without an iterator."""
+    """A named tuple as a tuple; TypeError unless it has `count` fields. Cython unpacks a subclass by an iterator, which
+    is slower."""
     if not PyTuple_Check(named) or PyTuple_GET_SIZE(named) != count:
         raise TypeError(f"not {count} fields: {type(named)}")
     return <tuple>named
-
-
-cdef object named_tuple(type cls, tuple fields):
-    """`cls(*fields)`, a class that was made by `NamedTuple`."""
-    cdef Py_ssize_t index
-    made = PyType_GenericAlloc(<PyTypeObject*>cls, PyTuple_GET_SIZE(fields))
-    for index in range(PyTuple_GET_SIZE(fields)):
-        Py_INCREF(fields[index])
-        PyTuple_SET_ITEM(made, index, fields[index])
-    return made
 
 
 cdef struct Places:  # slots
@@ -1839,7 +1835,7 @@ cdef struct Places:  # slots
 
 
 cdef class NativeEvents:
-    """The events of one writer's schema, each from its record to its outputs in one call."""
+    """The events of one writer's schema, from their records to their outputs, many in one call."""
 
     cdef NativeScan scan
     cdef Slots slots
@@ -1854,7 +1850,7 @@ cdef class NativeEvents:
     cdef Py_ssize_t max_event_bytes
     cdef int64_t last_time_ms
     cdef object propagate
-    cdef object decide
+    cdef object add_decision
     cdef object topic  # of the last record, and its UTF-8
     cdef bytes topic_utf8
     cdef object made  # of the last record
@@ -1872,60 +1868,51 @@ cdef class NativeEvents:
         tenant, name, event_id, occurred, client, group = spec.places
         self.places = Places(tenant, name, event_id, occurred, client, group)
         self.max_event_bytes, self.last_time_ms = spec.max_event_bytes, spec.last_time_ms
-        self.propagate, self.decide = spec.propagate, spec.decide
+        self.propagate, self.add_decision = spec.propagate, spec.add_decision
         self.most_holders, self.least_holders = spec.most_holders, spec.least_holders
         self.events, self.make_event = [False] * spec.event_count, spec.make_event
         self.is_consistent, self.seen_class = spec.is_consistent, spec.seen_class
         if not issubclass(self.seen_class, tuple):
             raise TypeError(f"not a named tuple: {self.seen_class}")
 
-    def write(self, list records not None, run not None, accepts not None, Py_ssize_t limit_bytes):
-        """Add the outputs of records (SourceRecord), one after the other, to those of `run` (PlannedRun), as tuples of
+    def write(self, list records not None, Py_ssize_t first, run not None, admit not None, Py_ssize_t limit_bytes):
+        """Add the outputs of records (SourceRecord), from index `first` on, to those of `run` (PlannedRun), as tuples of
         topic, partition, key, value and headers, until one is refused, or of another schema, or `run` has
         `limit_bytes`. Where this raises, `run` has the records before.
 
-        `accepts` gets what deduplication remembers of an event (`seen_class`), and what was made of it; false: refused.
+        `admit` gets what deduplication remembers of an event (`seen_class`), and what was made of it; false: refused.
         """
-        cdef Py_ssize_t number = 0, count, size
+        cdef Py_ssize_t index, count, size
         cdef list outputs = run.outputs
         cdef dict messages = run.messages
-        cdef Py_ssize_t total = run.output_bytes
+        cdef Py_ssize_t output_bytes = run.output_bytes
         cdef Bytes frame = NULL
-        cdef object made = None
-        cdef Py_ssize_t alike = 0  # records in a row of which the same was made
         if self.is_running:
             raise RuntimeError("records are written while others are being written")
         self.is_running = True
+        index = first
         try:
-            for record in records:
+            while 0 <= index < len(records) and (index == first or output_bytes < limit_bytes):
                 count = len(outputs)
-                written = False
+                size = -1
                 try:
-                    size = self.write_record(record, &frame, outputs, accepts)
-                    written = size >= 0
+                    size = self.write_record(records[index], &frame, outputs, admit)
                 finally:
-                    if not written:
+                    if size < 0:
                         del outputs[count:]
-                if not written:
+                if size < 0:
                     break
-                number += 1
-                total += size
-                if self.made is not made:
-                    if alike:
-                        messages[made] = messages.get(made, 0) + alike
-                    made, alike = self.made, 0
-                alike += 1
-                if total >= limit_bytes:
-                    break
+                index += 1
+                output_bytes += size
+                messages[self.made] = messages.get(self.made, 0) + 1
         finally:
             self.is_running = False
-            if number:
-                messages[made] = messages.get(made, 0) + alike
-                run.record_count += number
-                run.output_bytes = total
-                run.last = records[number - 1].position
+            if index > first:
+                run.record_count += index - first
+                run.output_bytes = output_bytes
+                run.last = records[index - 1].position
 
-    cdef Py_ssize_t write_record(self, record, Bytes* frame, list outputs, accepts) except -2:
+    cdef Py_ssize_t write_record(self, record, Bytes* frame, list outputs, admit) except -2:
         """How many bytes the outputs of one record have, and `made` what was made of it; -1: refused."""
         cdef bytes value, key
         cdef Py_ssize_t size
@@ -1938,7 +1925,7 @@ cdef class NativeEvents:
         if not FRAME_BYTES < size <= self.max_event_bytes or not 0 <= time_ms <= self.last_time_ms:
             return -1
         if frame[0] == NULL:
-            frame[0] = <Bytes>PyBytes_AS_STRING(value)  # the list holds it
+            frame[0] = <Bytes>PyBytes_AS_STRING(value)  # `records` holds its bytes
         elif memcmp(frame[0], PyBytes_AS_STRING(value), FRAME_BYTES) != 0:
             return -1
         if propagated:
@@ -1948,7 +1935,7 @@ cdef class NativeEvents:
         topic, partition, offset = fields_of(position, 3)
         if topic is not self.topic:
             self.topic, self.topic_utf8 = topic, (<str?>topic).encode()
-        return self.write_event(record, value, key, partition, offset, time_ms, propagated, outputs, accepts)
+        return self.write_event(record, value, key, partition, offset, time_ms, propagated, outputs, admit)
 
     cdef Py_ssize_t write_event(
         self,
@@ -1960,7 +1947,7 @@ cdef class NativeEvents:
         int64_t time_ms,
         tuple propagated,
         list outputs,
-        accepts,
+        admit,
     ) except -2:
         cdef Slots slots = self.slots
         cdef int holders = 0
@@ -2016,14 +2003,14 @@ cdef class NativeEvents:
             total += size
         self.made = event.made_of(indexes)
         if indexes:
-            decided = self.decide(record, slots, self.made, tuple(skipped), propagated)
+            decided = self.add_decision(record, slots, self.made, tuple(skipped), propagated)
             if decided is None:
                 return -1
             self.made, decision, size = decided
             outputs += decision
             total += size
         seen = named_tuple(self.seen_class, (offset, time_ms, identity_of(&source)))
-        if not accepts(seen, self.made):
+        if not admit(seen, self.made):
             return -1
         return total
 

@@ -1,12 +1,10 @@
 """What becomes of one source record: exactly one of these three; and what its outputs say of it afterwards."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from processor.domain.channel import Channel
-from processor.domain.event import SeenEvent
 from processor.domain.message import (
     Communicationmessage,
     FailedTemplate,
@@ -111,10 +109,6 @@ class PlannedMessages:
     topics: tuple[Topic, ...]
     missing: tuple[str, ...] = ()
     skipped: tuple[DecisionReason, ...] = ()
-
-
-Accepts = Callable[[SeenEvent, PlannedMessages], bool]
-"""Whether an event may be mapped at once, by what deduplication remembers of it, and what was made of it."""
 
 
 @value_class(kw_only=True)
@@ -225,8 +219,9 @@ class Processed:
 class PlannedRun:
     """Consecutive records of one partition that plans mapped at once: no template failed.
 
-    `last` is the position of the last of them; `outputs` are those of all, in order; `messages` counts how many records
-    had which messages. Grows while they are mapped.
+    `last` is the position of the last of them, of the first while there is none; `outputs` are those of all, in order,
+    until the loop has given them to the client, and clears them; `messages` counts the records of which the same was
+    made. Grows while they are mapped.
     """
 
     path: MappingPath
@@ -238,7 +233,7 @@ class PlannedRun:
 
     @property
     def memory_bytes(self) -> int:
-        """What it keeps in memory."""
+        """What it keeps in memory until it is published."""
         return self.output_bytes
 
 

@@ -12,8 +12,8 @@ def value_class(*, kw_only: bool = False) -> Callable[[type[_Class]], type[_Clas
     """A dataclass with slots, equal and hashed by its fields, that mypy takes for a frozen one.
 
     Not frozen at run time: that costs a call of `object.__setattr__` for each field of each value that is made. For
-    values of which each event makes several; others are `@dataclass(frozen=True, slots=True)`. Only `__post_init__`
-    sets a field, one that is not in `__init__`, under a `type: ignore`: unused it fails the lint, so each of them also
-    shows that mypy still refuses what it has to.
+    values that are made for each event, or for each output that is read back; others are
+    `@dataclass(frozen=True, slots=True)`. Only `__post_init__` sets a field, one that is not in `__init__`, under a
+    `type: ignore`: unused it fails the lint, so each of them also shows that mypy still refuses what it has to.
     """
     return dataclass(slots=True, unsafe_hash=True, kw_only=kw_only)

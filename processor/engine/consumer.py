@@ -331,7 +331,7 @@ class EventConsumer:
             if partition is None or not is_usable or offset < partition.next_offset:
                 continue
             partition.mark_polled(offset + 1)
-            size_bytes += record.size_bytes if record.headers else len(record.key or b"") + len(message)
+            size_bytes += record.size_bytes
             if not polled or polled[-1].partition is not partition:
                 polled.append(PolledRecords(partition, deque()))
             polled[-1].records.append(record)

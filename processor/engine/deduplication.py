@@ -42,14 +42,10 @@ class DeduplicationWindow:
         return None
 
     def remember_new(self, event: SeenEvent) -> bool:
-        """Add `event`, unless it was seen before it; whether it was new."""
-        if event.identity in self._first:
-            if self.first_seen(event) is not None:
-                return False
-            self.remember(event)
-        elif not self._seen or event.offset > self._seen[-1].offset:  # as `remember` has it, without its call
-            self._seen.append(event)
-            self._first[event.identity] = event
+        """Add `event`, unless the window has the same one before it; whether it was added."""
+        if event.identity in self._first and self.first_seen(event) is not None:
+            return False
+        self.remember(event)
         return True
 
     def remember(self, event: SeenEvent) -> None:

@@ -54,11 +54,10 @@ from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
 
-MAX_RUN_RECORDS = 500  # of one partition, mapped at once, before the client gets their outputs
-# Of records that are scanned, or written, before the time is looked at; some of them the next pass scans again.
-MAX_AHEAD_RECORDS = 64
-MAX_SCANNED_AHEAD_BYTES = 262_144
-PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the record under way is finished first
+MAX_RUN_RECORDS = 500  # of one partition, mapped as one run, before the client gets their outputs
+MAX_AHEAD_RECORDS = 64  # scanned ahead, or mapped, by one call; the time is looked at between two of them
+MAX_SCANNED_AHEAD_BYTES = 262_144  # what a pass scans and has no time to map, the next one scans again
+PROCESSING_TIME_S = 0.5  # of one pass, then what is processed is published; the call under way is finished first
 IDLE_COMMIT_INTERVAL_S = 1.0
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
 MAX_KEPT_VALUE_BYTES = 65_536  # a larger value is let go once its record is mapped: 150 MB would end the holding back
@@ -372,12 +371,15 @@ class Loop:
                 outcome = replace(outcome, record=record._replace(value=None))
             batch.append(ProcessedRecords(partition, outcome))
             room.take(outcome)
-            if is_suspect or room.is_time_over:
+            if is_suspect:
+                self._suspect = None
+                break
+            if room.is_time_over:
                 break
         return batch
 
     def _take_record(self) -> tuple[AssignedPartition, SourceRecord]:
-        """The backlog's first."""
+        """Take the backlog's first record off it."""
         first = self._backlog[0]
         record = first.records.popleft()
         if not first.records:
@@ -394,7 +396,7 @@ class Loop:
             for processed in batch[self._published_ahead :]:
                 self._publisher.publish_ahead(processed.outcome.outputs)
                 if isinstance(processed.outcome, PlannedRun):
-                    processed.outcome.outputs.clear()  # the client has a copy
+                    processed.outcome.outputs.clear()  # the client has copied them
             self._published_ahead = len(batch)
 
     def _map_run(self, room: _Room) -> ProcessedRecords | None:
@@ -411,19 +413,20 @@ class Loop:
         run, window = PlannedRun(plans.path, waiting[0].position), partition.deduplication
         is_open = self._breakers.open_templates
 
-        def accepts(seen: SeenEvent, made: PlannedMessages) -> bool:
+        def admit(seen: SeenEvent, made: PlannedMessages) -> bool:
             must_be_probed = is_open and any(template in is_open for template, _ in made.templates)
             return not must_be_probed and window.remember_new(seen)
 
-        limit, is_going_on = min(room.records, MAX_RUN_RECORDS), True
-        while is_going_on and waiting and run.record_count < limit and run.output_bytes < room.output_bytes:
+        limit = min(room.records, MAX_RUN_RECORDS)
+        while waiting and run.record_count < limit and run.output_bytes < room.output_bytes:
             records = list(islice(waiting, min(limit - run.record_count, MAX_AHEAD_RECORDS)))
             if singly:
                 records = list(takewhile(lambda record: record.position not in singly, records))
-            taken = plans.write(records, context, run, accepts, room.output_bytes) if records else 0
+            taken = plans.write(records, context, run, admit=admit, limit_bytes=room.output_bytes)
             for _ in range(taken):
                 waiting.popleft()
-            is_going_on = 0 < taken == len(records) and not room.is_time_over
+            if not records or taken < len(records) or room.is_time_over:
+                break
         if not waiting:
             self._backlog.popleft()
         if not run.record_count:

@@ -1,15 +1,15 @@
 """What an installation maps with, beside the event itself: frozen values, and the rows of the reference tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Protocol
 
 from processor.domain.channel import Channel
-from processor.domain.event import SourceEvent
+from processor.domain.event import SeenEvent, SourceEvent
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.operation import OperationId, PastOperation
-from processor.domain.outcome import Accepts, MappingPath, PlannedRun
+from processor.domain.outcome import MappingPath, PlannedMessages, PlannedRun
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import Headers, SourceRecord, TemplateId
@@ -36,6 +36,11 @@ class DraftRules:
     reference: Reference = EMPTY_TABLES
 
 
+AdmitEvent = Callable[[SeenEvent, PlannedMessages], bool]
+"""Called once for each event, in order, after its outputs are written. True: they stay in the run, and the event is
+remembered for deduplication. False, for a duplicate, or a template to be probed: they are dropped, and the run ends."""
+
+
 class Plans(Protocol):
     """What maps ordinary events without making their values (`event_plans.py`)."""
 
@@ -47,11 +52,16 @@ class Plans(Protocol):
         records: list[SourceRecord],
         context: "MappingContext",
         run: PlannedRun,
-        accepts: Accepts,
+        *,
+        admit: AdmitEvent,
         limit_bytes: int,
     ) -> int:
-        """Map records at once, and add what comes of them to `run`, until it has `limit_bytes`: how many, the first
-        behind them has to be scanned. Each event has to be accepted. Never blocks, and raises nothing."""
+        """Map consecutive records of one partition, from the first on, and add their outputs to `run`; how many.
+
+        Stops before a record that has to be scanned, or is not admitted, and after the one with which `run` has
+        `limit_bytes` of outputs. Never blocks, and raises nothing: of a record for which something raises, `admit` too,
+        nothing is added, and PlanRefusal.ERROR is reported.
+        """
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
         """The events of those records that can be scanned at once; None: `scan` has to be called. Never blocks, and

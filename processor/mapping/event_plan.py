@@ -104,7 +104,7 @@ class EventPlan:
         return results
 
     def native_event(self, key_paths: Sequence[Path]) -> NativeEvent | None:
-        """What maps an event in one call; None: only `map_templates` does. `key_paths`: where its ordering key is."""
+        """What maps an event in C; None: only `map_templates` does. `key_paths`: where its ordering key is."""
         try:
             return native_event(self._event, self._values, self._context, key_paths, self._templates)
         except NotNativeError:

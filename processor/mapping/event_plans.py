@@ -10,18 +10,18 @@ from itertools import takewhile
 from typing import Any, Final
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.outcome import Accepts, MappingPath, PlannedRun
+from processor.domain.outcome import MappingPath, PlannedRun
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName, SchemaId, SourceRecord
-from processor.mapping.context import MappingContext
+from processor.mapping.context import AdmitEvent, MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_observer import PlanDifference, PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
-from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules, says_otherwise
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, ScanRules
 from processor.mapping.verify_plan import Sample, event_differences
 from processor.native import NativePart
 from processor.wire.decode import decode
-from processor.wire.framing import FRAME_BYTES, parse_frame
+from processor.wire.framing import FRAME_BYTES, overrides_frame, parse_frame
 from processor.wire.scan_program import NotPlannedError, Path
 from processor.wire.schema import SchemaOf, WriterSchema
 
@@ -99,22 +99,33 @@ class EventPlans:
         return scanned
 
     def write(
-        self, records: list[SourceRecord], context: MappingContext, run: PlannedRun, accepts: Accepts, limit_bytes: int
+        self,
+        records: list[SourceRecord],
+        context: MappingContext,
+        run: PlannedRun,
+        *,
+        admit: AdmitEvent,
+        limit_bytes: int,
     ) -> int:
         """As Plans has it."""
-        value = records[0].value
-        scanner = self._scanners.get(value[:FRAME_BYTES]) if value and context is self._context else None
-        if scanner is None:
+        if context is not self._context:
             return 0
         if self.sample is not None:
             includes = self.sample.includes
             records = list(takewhile(lambda record: not includes(record.position.offset), records))
-        count = run.record_count
-        try:
-            scanner.write(records, run, accepts, limit_bytes)
-        except Exception:  # `scan` or the plan raises it again, where that is the record's fault
-            self.refuse(PlanRefusal.ERROR)
-        return run.record_count - count
+        before, at, frame = run.record_count, 0, b""
+        while at < len(records) and run.output_bytes < limit_bytes:
+            before_frame, frame = frame, (records[at].value or b"")[:FRAME_BYTES]
+            scanner = self._scanners.get(frame)
+            if scanner is None or frame == before_frame:  # of no schema that is known, or refused
+                break
+            try:
+                scanner.write(records, at, run, admit, limit_bytes)
+            except Exception:  # `scan`, the plan or the loop raises it again, where that is the record's fault
+                self.refuse(PlanRefusal.ERROR)
+                return run.record_count - before
+            at = run.record_count - before
+        return at
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
         """The event of each record whose scanner is made, and which is not verified. None: `scan` has to be called,
@@ -249,4 +260,4 @@ def _may_be_scanned(record: SourceRecord, value: bytes, context: MappingContext)
     """Whether it has a frame and no more bytes than an event may, and no header says that it is read otherwise."""
     if not FRAME_BYTES < len(value) <= context.max_event_bytes or value[0] != 0:
         return False
-    return not record.headers_error and not (record.headers and any(map(says_otherwise, record.headers)))
+    return not record.headers_error and not overrides_frame(record.headers)

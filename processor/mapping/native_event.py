@@ -1,4 +1,4 @@
-"""Whole events that C maps in one call (`_native.pyx`): here the plans of their templates become its programs. Pure.
+"""Whole events that C maps, many in one call (`_native.pyx`): here plans of templates become its programs. Pure.
 
 A program makes a message of each of an event's templates, or says why there is none, or refuses the event: then its
 plan says what becomes of it, template by template.
@@ -141,8 +141,8 @@ class TemplateProgram:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsProgram:
     """What is common to the events of one writer's schema. `places` are the slots of tenant, name, id and time, and of
-    the keys of client and group, -1 for none. `is_consistent` and `make_event` get a name's symbol; the rest is an
-    EventsMapper's."""
+    the keys of client and group, -1 for none. `is_consistent` and `make_event` get a name's symbol; `propagate` and
+    `add_decision` are an EventsMapper's."""
 
     tenant: bytes
     places: tuple[int, int, int, int, int, int]
@@ -154,7 +154,7 @@ class EventsProgram:
     make_event: Callable[[int], NativeEvent | None]
     max_event_bytes: int
     propagate: Callable[[SourceRecord], Headers | None]
-    decide: Callable[..., tuple[PlannedMessages, tuple[OutRecord, ...], int] | None]
+    add_decision: Callable[..., tuple[PlannedMessages, tuple[OutRecord, ...], int] | None]
     last_time_ms: int = LAST_TIME_MS
 
 
@@ -170,15 +170,16 @@ class EventsMapper(Protocol):
 
     @property
     def rule(self) -> Callable[[EventName, Slots], bool] | None:
-        """Of a family that has more rules than how many holders an event has."""
+        """Whether the values of an event agree, by rules beside its number of holders; None: its family has none."""
 
     def native_event(self, name: EventName) -> NativeEvent | None:
         """The programs for a name; called once. None: its events are mapped template by template."""
 
     def propagate(self, record: SourceRecord) -> Headers | None:
-        """What outputs carry on of the headers of a record that has some. None: refused."""
+        """The headers that outputs carry on, of a record that has some. None, refused: one is malformed, or says how
+        the value is read."""
 
-    def decide(
+    def add_decision(
         self,
         record: SourceRecord,
         slots: Slots,
@@ -186,8 +187,8 @@ class EventsMapper(Protocol):
         skipped: tuple[SkippedTemplate, ...],
         propagated: Headers,
     ) -> tuple[PlannedMessages, tuple[OutRecord, ...], int] | None:
-        """What was made with the decision of all that was skipped, that, if one is written, and its bytes. None:
-        refused."""
+        """Of a record of which templates were skipped: `made` with the decision's topic and reasons, its records (none
+        where the installation writes none), and their bytes. None: refused."""
 
 
 def events_program(program: ScanProgram, family: Family, mapper: EventsMapper) -> EventsProgram | None:
@@ -218,7 +219,7 @@ def events_program(program: ScanProgram, family: Family, mapper: EventsMapper) -
         make_event=lambda symbol: mapper.native_event(names[symbol]),
         max_event_bytes=mapper.max_event_bytes,
         propagate=mapper.propagate,
-        decide=mapper.decide,
+        add_decision=mapper.add_decision,
     )
 
 

@@ -15,12 +15,12 @@ from typing import Final, Protocol
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
 from processor.domain.event import Event, Fields, SourceEvent
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import Accepts, PlannedMessages, PlannedRun, TemplateResult
+from processor.domain.outcome import PlannedMessages, PlannedRun, TemplateResult
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, Headers, OutRecord, SourceRecord, Topic
 from processor.domain.template import Template
 from processor.errors import InternalError
-from processor.mapping.context import MappingContext
+from processor.mapping.context import AdmitEvent, MappingContext
 from processor.mapping.native_event import events_program
 from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.plan_values import first_of
@@ -30,7 +30,7 @@ from processor.native import NativeEvent, NativePart
 from processor.wire.decode import decode
 from processor.wire.errors import ContentError
 from processor.wire.event_rules import check_event
-from processor.wire.framing import FRAME_BYTES, GUID_HEADER
+from processor.wire.framing import FRAME_BYTES, overrides_frame
 from processor.wire.native_scan import native_scan
 from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
@@ -55,7 +55,7 @@ class TemplatesPlan(Protocol):
         that the event was scanned with."""
 
     def native_event(self, key_paths: Sequence[Path]) -> NativeEvent | None:
-        """What maps an event in one call; None: only `map_templates` does. `key_paths`: where its ordering key is."""
+        """What maps an event in C; None: only `map_templates` does. `key_paths`: where its ordering key is."""
 
     def write_decision(
         self,
@@ -161,7 +161,8 @@ class EventScanner:
         self.values = ScannedValues(program, time_zone=rules.time_zone, known={("tenant",): tenant}, native=native)
         self._writer = writer
         self._schemas = schemas
-        self._is_consistent, self._has_rules = _rule_of(family, self.values), family.name in _RULE_PATHS
+        self._is_consistent = _rule_of(family, self.values)
+        self.rule = self._is_consistent if family.name in _RULE_PATHS else None
         self._scan: Scan
         if native is None:
             self._scan, self._native_events = plain_scan(program), None
@@ -197,14 +198,15 @@ class EventScanner:
             return PlanRefusal.CHECK
         return ScannedEvent(record, slots, self, name, self._id(slots))
 
-    def write(self, records: list[SourceRecord], run: PlannedRun, accepts: Accepts, limit_bytes: int) -> None:
-        """Map records, the first of which is of the same schema, and add what comes of them to `run`, until it has
-        `limit_bytes`. For the first behind them, `scan` has to say what it is. Where this raises, `run` has the records
-        before."""
+    def write(
+        self, records: list[SourceRecord], first: int, run: PlannedRun, admit: AdmitEvent, limit_bytes: int
+    ) -> None:
+        """As `Plans.write`, of the records from index `first` on, which has this schema; stops before one of another.
+        Adds nothing without the native part. Where this raises, `run` has the records before."""
         if self._native_events is not None:
-            self._native_events.write(records, run, accepts, limit_bytes)
+            self._native_events.write(records, first, run, admit, limit_bytes)
 
-    def decide(
+    def add_decision(
         self,
         record: SourceRecord,
         slots: Slots,
@@ -212,7 +214,7 @@ class EventScanner:
         skipped: tuple[SkippedTemplate, ...],
         propagated: Headers,
     ) -> tuple[PlannedMessages, tuple[OutRecord, ...], int] | None:
-        """As EventsMapper has it, as all of these."""
+        """As EventsMapper has it."""
         source = ScannedEvent(record, slots, self, self._name(slots), self._id(slots))
         decision = self.plan_of(source.name).decide(source, skipped, propagated)
         if decision is None:
@@ -221,16 +223,14 @@ class EventScanner:
         return self._with_skipped(made, skipped, decision), decision, size_bytes
 
     def propagate(self, record: SourceRecord) -> Headers | None:
-        if any(map(says_otherwise, record.headers)):
+        """As EventsMapper has it."""
+        if overrides_frame(record.headers):
             return None
         headers, malformed = propagated_headers(record.headers)
         return None if malformed else headers
 
-    @property
-    def rule(self) -> Rule | None:
-        return self._is_consistent if self._has_rules else None
-
     def native_event(self, name: EventName) -> NativeEvent | None:
+        """As EventsMapper has it."""
         return self.plan_of(name).native_event(self._key_paths[name]) if name in self._key_paths else None
 
     def _with_skipped(
@@ -257,12 +257,6 @@ class EventScanner:
         if not isinstance(event, Event):
             raise InternalError(f"{record.position} was scanned, and has no event: {event.reason}")
         return event
-
-
-def says_otherwise(header: tuple[str, bytes | None]) -> bool:
-    """Whether a header says how the value is to be read, so that the frame does not."""
-    name, _ = header
-    return name == GUID_HEADER or name.lower() == "content-type"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from processor.domain.record import Headers, SchemaGuid, SchemaId
 from processor.wire.errors import ContentError
 
 FRAME_BYTES: Final = 5  # magic byte 0, and an id of 4 bytes, big-endian
+CONTENT_TYPE_HEADER: Final = "content-type"  #: In any case of its letters.
 GUID_HEADER: Final = "__value_schema_id"  #: Of a value without a frame.
 _GUID_BYTES: Final = 17  # 0x01, and the schema's GUID
 
@@ -50,3 +51,8 @@ def _parse_guid(header: bytes | None) -> SchemaGuid:
 
 def _bad_frame(what: str) -> ContentError:
     return ContentError(what, Reason.BAD_FRAME)
+
+
+def overrides_frame(headers: Headers) -> bool:
+    """Whether a header says how the value is written, so that its frame does not."""
+    return any(name == GUID_HEADER or name.lower() == CONTENT_TYPE_HEADER for name, _ in headers)

@@ -47,8 +47,8 @@ EXTREME, MUTATED = "extreme", "mutated"
 KINDS: Final = (EXTREME, MUTATED)
 
 BLOCK_RECORDS: Final = 10_000
-"""Of so many records in a row those that are not mapped with the first configuration are mapped with one other. Those
-of the first block are with all of them, so that a short run has each."""
+"""Records in a row that share one configuration beside the first one, so that a worker keeps the plans of two. In the
+first block any of them is drawn, so that a short run meets each."""
 
 # Half of all records are mapped with the first configuration, so that most events have a message.
 _FIRST_CONFIGURATION_RATIO: Final = 0.5

@@ -36,7 +36,7 @@ _KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours ahead of UTC
 _PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # 11 behind it
 
 OUTPUT_FORMATS: Final = tuple(WireFormat)
-_EXECUTORS: Final = (None,) if NATIVE is None else (None, NATIVE)
+_NATIVE_PARTS: Final = (None,) if NATIVE is None else (None, NATIVE)
 
 _RULES: Final = {field.name for field in fields(DraftRules)}
 
@@ -56,7 +56,9 @@ class Configuration:
         """The same with plans, for each executor that is there. They are kept."""
         if output_format not in self._planned:
             context = self.contexts[output_format]
-            self._planned[output_format] = tuple(replace(context, plans=EventPlans(native=part)) for part in _EXECUTORS)
+            self._planned[output_format] = tuple(
+                replace(context, plans=EventPlans(native=part)) for part in _NATIVE_PARTS
+            )
         return self._planned[output_format]
 
     def forget_plans(self) -> None:

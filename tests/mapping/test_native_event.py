@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from processor.domain.catalogue import Target
 from processor.domain.channel import RecipientKind
-from processor.domain.record import EventName, SourceRecord
+from processor.domain.event import SeenEvent
+from processor.domain.outcome import PlannedMessages, PlannedRun
+from processor.domain.record import EventName, OutRecord, SourceRecord
 from processor.domain.reference import Table
 from processor.domain.template import Match, Operator, Subscription, Template
 from processor.mapping.conditions import COMPARE
-from processor.mapping.context import MappingContext
+from processor.mapping.context import AdmitEvent, MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.native_event import amount_bounds
 from processor.mapping.options import WrittenDecisions
@@ -157,9 +159,10 @@ def test_what_is_missing_of_one_event_is_not_of_the_next() -> None:
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(500_000, True), (160_500, False)])
-def test_the_room_of_a_large_message_is_let_go(limit: int, fits: bool) -> None:
-    """Or each text and output of each template would keep what its largest message took."""
-    template = make_email(subject="Hello", body="{CORRELATION_ID}" * 20)
+def test_buffers_of_a_large_message_shrink(limit: int, fits: bool) -> None:
+    """Or each text and output of each template would keep what its largest message took. Texts that are empty then are
+    written, too."""
+    template = make_email(subject="{CORRELATION_ID}", body="{CORRELATION_ID}" * 20)
     context = with_native(make_context(template, output_topics=make_output_topics(limit=limit)))
     large = avro_record(correlationId="x" * 8_000)
     assert is_written(avro_record(), context)
@@ -172,6 +175,7 @@ def test_the_room_of_a_large_message_is_let_go(limit: int, fits: bool) -> None:
 
     assert written == fits
     assert kept_bytes < 100_000
+    assert is_written(avro_record(correlationId=None), context)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -309,6 +313,82 @@ def test_an_error_is_reported_and_nothing_is_written(monkeypatch: pytest.MonkeyP
 
     assert not check_written(avro_record(), context, map_record(avro_record(), context))
     assert PlanRefusal.ERROR == reports.refusals[-1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Runs
+
+
+def write_run(
+    records: list[SourceRecord], *, admit: AdmitEvent = lambda _seen, _made: True, limit_bytes: int = 10**9
+) -> tuple[int, PlannedRun]:
+    """How many of the records are written, and the run that they became."""
+    context = with_native(make_context(make_template()))
+    map_record(avro_record(), context)
+    assert isinstance(context.plans, EventPlans)
+    run = PlannedRun(context.plans.path, records[0].position)
+    return context.plans.write(records, context, run, admit=admit, limit_bytes=limit_bytes), run
+
+
+def placed(offset: int, record: SourceRecord | None = None) -> SourceRecord:
+    """A record, a repayment by default, at an offset."""
+    record = record or avro_record()
+    return record._replace(position=record.position._replace(offset=offset))
+
+
+def check_run(written: tuple[int, PlannedRun], count: int) -> None:
+    """It has the first records and nothing else: message, status and stream event of each."""
+    taken, run = written
+    assert (count, count, count - 1) == (taken, run.record_count, run.last.offset)
+    assert (3 * count, [count]) == (len(run.outputs), [*run.messages.values()])
+    assert run.output_bytes == sum(OutRecord(*output).size_bytes for output in run.outputs)
+
+
+@pytest.mark.parametrize("record", WRONG.values(), ids=WRONG)
+def test_a_run_ends_before_what_is_refused(record: SourceRecord) -> None:
+    """Of another schema, too, which has a scanner of its own."""
+    check_run(write_run([placed(0), placed(1), placed(2, record), placed(3)]), 2)
+
+
+def test_a_run_ends_with_the_record_that_reaches_the_limit() -> None:
+    """The bytes of its outputs count, and those that the run had before."""
+    _, alone = write_run([placed(0)])
+
+    check_run(write_run([placed(offset) for offset in range(9)], limit_bytes=2 * alone.output_bytes), 2)
+    check_run(write_run([placed(offset) for offset in range(9)], limit_bytes=2 * alone.output_bytes + 1), 3)
+
+
+def test_a_run_ends_before_what_is_not_admitted() -> None:
+    """It was seen before, or has to be mapped by itself."""
+    check_run(write_run([placed(offset) for offset in range(9)], admit=lambda seen, _made: seen.offset < 4), 4)
+
+
+def test_a_run_ends_before_what_raises() -> None:
+    """The records before are written."""
+
+    def admit(seen: SeenEvent, _made: PlannedMessages) -> bool:
+        return 1 / (5 - seen.offset) > 0
+
+    check_run(write_run([placed(offset) for offset in range(9)], admit=admit), 5)
+
+
+def test_what_was_made_is_counted() -> None:
+    """Of records of which different messages were made, in turn."""
+    templates = [
+        make_template("first"),
+        make_template("second", conditions=[make_condition("TRANSACTION_AMOUNT", "MORE_THAN", "0")]),
+    ]
+    context = with_native(make_context(*templates, decisions=WrittenDecisions.OFF))
+    map_record(avro_record(), context)
+    nothing = avro_record(transaction={**make_event().fields["transaction"], "amount": Decimal(0)})
+    records = [placed(offset, nothing if offset in (1, 2, 5) else None) for offset in range(7)]
+    assert isinstance(context.plans, EventPlans)
+    run = PlannedRun(context.plans.path, records[0].position)
+    assert 7 == context.plans.write(records, context, run, admit=lambda _seen, _made: True, limit_bytes=10**9)
+
+    assert {("first",): 3, ("first", "second"): 4} == {
+        tuple(template for template, _ in made.templates): count for made, count in run.messages.items()
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -114,18 +114,18 @@ def check_written(record: SourceRecord, context: MappingContext, outcome: Outcom
     assert isinstance(context.plans, EventPlans)
     run, seen = PlannedRun(context.plans.path, record.position), list[SeenEvent]()
 
-    def accepts(event: SeenEvent, _made: PlannedMessages) -> bool:
+    def admit(event: SeenEvent, _made: PlannedMessages) -> bool:
         seen.append(event)
         return True
 
-    if not context.plans.write([record], context, run, accepts, sys.maxsize):
+    if not context.plans.write([record], context, run, admit=admit, limit_bytes=sys.maxsize):
         assert run == PlannedRun(context.plans.path, record.position)
         return False
-    assert is_what_was_written(outcome, run, seen)
+    assert _is_what_was_written(outcome, run, seen)
     return True
 
 
-def is_what_was_written(outcome: Outcome, run: PlannedRun, seen: list[SeenEvent]) -> bool:
+def _is_what_was_written(outcome: Outcome, run: PlannedRun, seen: list[SeenEvent]) -> bool:
     """Whether one event that was written at once has the outputs and messages of an outcome, and nothing else."""
     if not isinstance(outcome, Processed) or outcome.failed or outcome.malformed_headers:
         return False

@@ -391,6 +391,19 @@ def test_lengths_at_their_limits(change: dict[str, Any], accepted: bool | str) -
     assert accepted == check_equal(of_family("loan_transaction"), value, schema.type, schema.type)
 
 
+@pytest.mark.parametrize("at", [0, 7, 8, 15, 16, 31])
+def test_digits_of_a_key(at: int) -> None:
+    """Those of its hexadecimal digits that are just beyond the range, and letters in capitals: any place counts."""
+    scanned, key = of_family("loan_transaction"), golden_event().fields["account"]["encodedKey"].encode()
+    value, _ = encode_event(golden_event().fields, SCHEMAS, format=WireFormat.AVRO)
+    digits = [bytes([byte]) for byte in range(256)]
+    accepted = {
+        digit for digit in digits if scanned.slots(value.replace(key, key[:at] + digit + key[at + 1 :])) is not None
+    }
+
+    assert set(map(str.encode, "0123456789abcdef")) == accepted
+
+
 def test_a_broken_text_before_a_long_one() -> None:
     """A text that ends in the middle of a letter is refused, though the length of the next one would complete it."""
     fields = {**golden_event().fields, "correlationId": "caf\u00e9"}
