@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -376,7 +376,16 @@ def test_a_signal_ends_it_early(settings: Settings, capsys: pytest.CaptureFixtur
     assert 0 < printed["delivered"] == len(read(settings)) < 200
 
 
+@pytest.fixture
+def sigint_is_not_ignored() -> Iterator[None]:
+    """As a shell without job control has it for what it starts in the background, and that for all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.process
+@pytest.mark.usefixtures("sigint_is_not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_while_stdin_gives_nothing(number: signal.Signals) -> None:
     """A blocked read goes on after a signal that is handled, so none is handled before all of stdin was read."""
