@@ -1892,7 +1892,7 @@ cdef class NativeEvents:
         self.is_running = True
         index = first
         try:
-            while 0 <= index < len(records) and (index == first or output_bytes < limit_bytes):
+            while 0 <= index < len(records) and output_bytes < limit_bytes:
                 count = len(outputs)
                 size = -1
                 try:

@@ -19,7 +19,7 @@ from processor.domain.text import did_you_mean, quote, truncate
 from processor.wire.avro_reader import read_avro
 from processor.wire.errors import ContentError
 from processor.wire.event_rules import check_event
-from processor.wire.framing import find_schema_id
+from processor.wire.framing import CONTENT_TYPE_HEADER, find_schema_id
 from processor.wire.json_codec import JSON, json_decoder, parse_json
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema, describe_schema_id
@@ -101,7 +101,7 @@ def _failure(error: ContentError) -> DecodeFailure:
 def _is_json(headers: Headers) -> bool:
     """By the last `content-type` header, its value compared without case and parameters; the name without case too."""
     for name, value in reversed(headers):
-        if name.lower() == "content-type":
+        if name.lower() == CONTENT_TYPE_HEADER:
             return value is not None and value.split(b";", 1)[0].strip().lower() == JSON.encode()
     return False
 

@@ -1,6 +1,5 @@
 """Fields of outputs by scan programs: those of `read_avro`, and only of what many have the schema of."""
 
-from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -9,25 +8,20 @@ from hypothesis import strategies as st
 
 from processor.domain.message import State
 from processor.domain.output_topics import STATUS
-from processor.native import NATIVE
 from processor.wire.avro_reader import read_avro
 from processor.wire.encode import OutputEncoder
 from processor.wire.errors import ContentError
 from processor.wire.framing import FRAME_BYTES
-from processor.wire.native_scan import native_scan
 from processor.wire.plain_scan import plain_scan
 from processor.wire.scan_program import NotPlannedError
 from processor.wire.scanned_fields import MAX_SCHEMAS, VALUES_BEFORE_SCAN, FieldsScanner, MakeScan, fields_reader
 from processor.wire.schema import Type
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import make_message_status
+from tests.support.executors import SCANS
 from tests.support.wire import SCHEMAS
 
 SCHEMA: Final = SCHEMAS.outputs[STATUS].type
-SCANS: Final[dict[str, MakeScan]] = {
-    "plain": plain_scan,
-    **({} if NATIVE is None else {"native": partial(native_scan, native=NATIVE)}),
-}
 READERS: Final = {name: fields_reader(SCHEMA, SCHEMA, make_scan) for name, make_scan in SCANS.items()}
 
 

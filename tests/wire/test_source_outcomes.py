@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,18 +13,16 @@ from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, Skipped
 from processor.domain.output_topics import DECISION, STATUS
 from processor.domain.reasons import DecisionReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, Headers, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
-from processor.native import NATIVE
 from processor.wire import scanned_fields
 from processor.wire.dead_letter import dead_letter_outcome, dead_letter_record
 from processor.wire.encode import OutputEncoder
-from processor.wire.native_scan import native_scan
 from processor.wire.output_fields import source_outcome_reader
-from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import Record, WriterSchema
 from processor.wire.schema_parser import parse_schema, parse_writer_schema
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import make_message_status
+from tests.support.executors import SCANS
 from tests.support.wire import JSON_HEADERS, SCHEMAS
 from tests.wire.test_encode_dead_letters import TOPIC, failure, make_letter
 
@@ -36,7 +33,6 @@ OPERATION: Final = "replay-20261129T075501Z-3f2a91c0"
 OF_OPERATION: Final[Headers] = (("operation", OPERATION.encode()),)
 FRAME_BYTES: Final = 5
 VALUES_BEFORE_SCAN: Final = 1
-SCANS: Final = (plain_scan, *(() if NATIVE is None else (partial(native_scan, native=NATIVE),)))
 FORMATS = pytest.mark.parametrize(
     "encode",
     [OutputEncoder(SCHEMAS, output_format=form, stream_format=form) for form in (WireFormat.AVRO, WireFormat.JSON)],
@@ -83,7 +79,7 @@ def read(name: str, value: bytes, headers: Headers = (), **known: Any) -> Source
         expected = read_output(value, headers)
     except ValueError as error:
         expected = error
-    for make_scan in SCANS:
+    for make_scan in SCANS.values():
         read_many = source_outcome_reader(name, **{"schemas": SCHEMAS, **known}, make_scan=make_scan)
         for _ in range(VALUES_BEFORE_SCAN + 2):
             try:
