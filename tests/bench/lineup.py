@@ -46,7 +46,14 @@ CONTENDERS: Final = (
     Contender("ours-plain-2", OURS, workers=2, environment={"PROCESSOR_PLAN": "plain"}),
     Contender("ours-reference-1", OURS, environment={"PROCESSOR_PLAN": "off"}),
     Contender("ours-reference-2", OURS, workers=2, environment={"PROCESSOR_PLAN": "off"}),
-    Contender("kafka-streams", "kafka-streams", warm_s=20.0),
+    Contender("kafka-streams", "kafka-streams", environment={"BENCH_COMMIT_MS": "100"}, warm_s=20.0),
+    Contender(
+        "kafka-streams-10ms",
+        "kafka-streams",
+        environment={"BENCH_COMMIT_MS": "10"},
+        warm_s=20.0,
+        has_throughput=False,
+    ),
     Contender("go", "go"),
     Contender("quix", "quix"),
     Contender(
@@ -57,8 +64,8 @@ CONTENDERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a contender lets records gather: `fetch_wait_ms` at the broker, `commit_ms` between Kafka Streams'
-    commits; ours has its defaults."""
+    """How long a contender lets records gather: `fetch_wait_ms` at the broker, `commit_ms` between Quix's commits;
+    ours has its defaults, and Kafka Streams' commits are those of its row."""
 
     fetch_wait_ms: int
     commit_ms: int

@@ -18,6 +18,7 @@ END: Final = "<!-- to here -->"
 NO_RUN: Final = "No run is kept yet: `make bench` makes one."
 RIVALS: Final = ("copied", "go", "kafka-streams", "quix")  # whom the others are set against
 BASELINE: Final = "no-transactions"
+LATENCY_RIVALS: Final = (BASELINE, "kafka-streams-10ms")
 CHECKS_OF_A_START: Final = 1.5
 """A start should take no longer than so many checks of the same templates, and a second."""
 
@@ -103,11 +104,14 @@ def throughput_table(lines: Sequence[Line]) -> list[str]:
 
 def latency_table(lines: Sequence[Line]) -> list[str]:
     """A row for each contender, number of partitions and rate."""
-    head = ["Partitions", "Contender", "events/s", "p50 ms", "p99 ms", f"p99 × {BASELINE}"]
+    rivals = [name for name in LATENCY_RIVALS if name in contenders(lines)]
+    head = ["Partitions", "Contender", "events/s", "p50 ms", "p99 ms", *(f"p99 × {rival}" for rival in rivals)]
     rows = []
     for partitions in sorted({line["partitions"] for line in lines}):
         for load in (FIXED, HALF):
-            baseline = by_round(lines, "p99", contender=BASELINE, partitions=partitions, load=load)
+            theirs = {
+                rival: by_round(lines, "p99", contender=rival, partitions=partitions, load=load) for rival in rivals
+            }
             for name in contenders(lines):
                 where = {"contender": name, "partitions": partitions, "load": load}
                 rate = by_round(lines, "rate", **where)
@@ -122,7 +126,7 @@ def latency_table(lines: Sequence[Line]) -> list[str]:
                         f"{median(rate.values()):,.0f}{half}",
                         cell([*p50.values()], 0),
                         cell([*p99.values()], 0),
-                        "1" if name == BASELINE else cell(ratios(p99, baseline), None),
+                        *("1" if name == rival else cell(ratios(p99, theirs[rival]), None) for rival in rivals),
                     ]
                 )
     return table(head, rows)

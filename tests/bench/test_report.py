@@ -100,19 +100,21 @@ def test_throughput_table() -> None:
 
 
 def test_latency_table() -> None:
-    """The baseline is of the same round and number of partitions, at the fixed rate; half of the most has none."""
+    """Those it is set against are of the same round, number of partitions and rate; half of the most has none."""
     lines = [
         latency(0, "ours", 60.0),
+        latency(0, "kafka-streams-10ms", 30.0),
         latency(0, "no-transactions", 20.0),
         latency(0, "ours", 80.0, load="half", rate=300),
     ]
 
     assert [
-        "| Partitions | Contender | events/s | p50 ms | p99 ms | p99 × no-transactions |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| 2 | no-transactions | 1,000 | 10 (10–10) | 20 (20–20) | 1 |",
-        "| 2 | ours | 1,000 | 30 (30–30) | 60 (60–60) | 3 (3–3) |",
-        "| 2 | ours | 300, half of its most | 40 (40–40) | 80 (80–80) | – |",
+        "| Partitions | Contender | events/s | p50 ms | p99 ms | p99 × no-transactions | p99 × kafka-streams-10ms |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| 2 | no-transactions | 1,000 | 10 (10–10) | 20 (20–20) | 1 | 0.667 (0.667–0.667) |",
+        "| 2 | kafka-streams-10ms | 1,000 | 15 (15–15) | 30 (30–30) | 1.5 (1.5–1.5) | 1 |",
+        "| 2 | ours | 1,000 | 30 (30–30) | 60 (60–60) | 3 (3–3) | 2 (2–2) |",
+        "| 2 | ours | 300, half of its most | 40 (40–40) | 80 (80–80) | – | – |",
     ] == latency_table(lines)
 
 
