@@ -83,6 +83,19 @@ def test_a_round_without_extreme_events() -> None:
 
 
 @pytest.mark.process
+def test_a_round_of_repeated_events() -> None:
+    """Half of its events are repeats, of which nothing is written at once; the others are."""
+    number, per_round = 12, 10_000
+    tally, round_ = Tally(), Round(sources(), SEED, number)
+    for example in range(number * per_round, number * per_round + 150):
+        round_.check(example, tally)
+
+    assert round_._configuration.repeats_events
+    assert [] == tally.differences
+    assert sum(count for label, count in tally.counts.items() if "written at once by native" in label) > 10
+
+
+@pytest.mark.process
 def test_records_are_reproducible() -> None:
     """A number gives the same record in any order, and others with other seeds."""
     numbers = (3, 17, 150)

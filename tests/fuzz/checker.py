@@ -185,7 +185,7 @@ def _plan_findings(reference: Outcome, case: Case, environment: Environment, lab
         labels["planned"] += is_planned(planned)
         if comparable(reference) != comparable(planned):
             yield Finding("PLAN", case.name, "the plan's outcome is not the reference's")
-        if not case.configuration.suspended and not case.configuration.repeats_events:
+        if not case.configuration.suspended:
             try:
                 labels["written at once"] += check_written(case.record, context, reference)
             except AssertionError:

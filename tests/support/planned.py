@@ -9,6 +9,7 @@ from processor.domain.catalogue import ordering_key
 from processor.domain.event import Fields, SeenEvent, identity_of
 from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, PlannedMessages, PlannedRun, Processed
 from processor.domain.output_topics import OutputValue
+from processor.domain.reasons import DecisionReason
 from processor.domain.record import Headers, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plans import EventPlans
@@ -110,13 +111,16 @@ def _of_message(created: CreatedMessage | PlannedMessage) -> tuple[Any, ...]:
 
 
 def check_written(record: SourceRecord, context: MappingContext, outcome: Outcome) -> bool:
-    """Whether plans write a record at once; what they write is that of its outcome."""
+    """Whether plans write a record at once; what they write is that of its outcome. A repeated event is not admitted,
+    as by the loop, and leaves nothing behind."""
     assert isinstance(context.plans, EventPlans)
     run, seen = PlannedRun(context.plans.path, record.position), list[SeenEvent]()
+    skipped = outcome.skipped if isinstance(outcome, Processed) else ()
+    is_repeat = any(each.reason is DecisionReason.DUPLICATE_EVENT for each in skipped)
 
     def admit(event: SeenEvent, _made: PlannedMessages) -> bool:
         seen.append(event)
-        return True
+        return not is_repeat
 
     if not context.plans.write([record], context, run, admit=admit, limit_bytes=sys.maxsize):
         assert run == PlannedRun(context.plans.path, record.position)
