@@ -9,9 +9,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.errors import UsageError
+from processor.screen import Screen
 
 if TYPE_CHECKING:
     from processor.domain.record import EventName
@@ -19,16 +20,21 @@ if TYPE_CHECKING:
     from processor.templates.load import LoadResult
     from processor.wire.reader_schemas import Schemas
 
+_MARGIN: Final = 12  # of texts: before them stand a line's number and a rule's code
+
 EXAMPLE: Final = "PROCESSOR_TEMPLATES_DIR=templates processor check"
 
 
 def command(as_json: JsonOption = False) -> int:
-    """Validate settings, schemas and templates with their samples; opens no connection."""
+    """Validate settings, schemas, templates and their samples.
+
+    Everything that is wrong is shown at once, and no connection is opened. The exit code is 1 when there is an error.
+    """
     result = check(output.load_quiet_settings())
     if as_json:
         print_json(_as_json(result))
     else:
-        print_line("\n".join(_lines(result)))
+        Screen().line("\n".join(_lines(result)), hang=_MARGIN)
     return FINDINGS_EXIT_CODE if result.errors else 0
 
 
@@ -128,9 +134,9 @@ def _diagnostic_lines(diagnostic: Diagnostic) -> Iterator[str]:
     margin = f"  {diagnostic.location.line or '':>4}  {diagnostic.code:<4}"
     first, *more = diagnostic.message.splitlines()
     yield f"{margin}{'warning: ' if diagnostic.is_warning else ''}{first}"
-    yield from (f"{'':<12}{line.strip()}" for line in more)
+    yield from (f"{'':<{_MARGIN}}{line.strip()}" for line in more)
     if diagnostic.hint:
-        yield f"{'':<12}hint: {diagnostic.hint}"
+        yield f"{'':<{_MARGIN}}hint: {diagnostic.hint}"
 
 
 def _verdict(result: CheckResult) -> str:

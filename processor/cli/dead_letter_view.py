@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from processor.cli.output import cell, table
 from processor.domain.text import truncate_line
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.replay.dead_letters import DeadLetterEntry, StoredDeadLetter
@@ -96,23 +96,21 @@ def stored_as_json(stored: "StoredDeadLetter", *, masked: bool) -> dict[str, Any
 
 def print_one(stored: "StoredDeadLetter", event: str | None, *, masked: bool) -> None:
     """Print all of it; `event` is its value as JSON, None where its bytes give none."""
-    from rich.console import Console
-
     from processor.domain.advice import TEMPLATE_ADVICE
 
-    screen = Console()
+    screen = Screen()
     for line in _one_lines(stored, masked=masked):
-        screen.print(cell(line), soft_wrap=True)
-    rows = table(("template", "why", "who acts", "worth another try"), lines=True)
+        screen.line(line)
+    texts = (Column(heading, prose=True) for heading in ("why", "who acts", "worth another try"))
+    listing = Listing((Column("template"), *texts), separated=True)
     for failed in stored.letter.failed if stored.letter is not None else ():
         detail = truncate_line(_detail(failed.reason, str(failed.detail), masked=masked), _DETAIL_LIMIT_CHARACTERS)
         advice = TEMPLATE_ADVICE[failed.reason]
         name = f"{failed.templateId} v{failed.templateVersion}"
-        rows.add_row(*map(cell, (name, f"{failed.reason}: {detail}", advice.who, advice.when)))
-    if rows.row_count:
-        screen.print(rows)
+        listing.add(name, f"{failed.reason}: {detail}", advice.who, advice.when)
+    screen.listing(listing)
     for line in _value_lines(stored, event, masked=masked):
-        screen.print(cell(line), soft_wrap=True)
+        screen.line(line)
 
 
 def _one_lines(stored: "StoredDeadLetter", *, masked: bool) -> Iterator[str]:

@@ -26,7 +26,7 @@ from processor.cli.dead_letter_view import (
     reason_text,
     stored_as_json,
 )
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, parse_place, print_json, print_line, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, parse_place, print_json, print_line
 from processor.cli.past_options import (
     BecauseOption,
     ByOption,
@@ -43,6 +43,7 @@ from processor.cli.progress import reading_bar
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import DependencyError, UsageError
 from processor.files import create_private
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.record import TemplateId
@@ -89,7 +90,10 @@ def command(
     because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show which records could not be turned, why, and who acts; or export them to be corrected. Changes nothing."""
+    """Show which records could not be mapped, why, and who acts.
+
+    Or export them to be corrected. Nothing is changed. The exit code is 1 while one of the selection is open or parked.
+    """
     _check_views(as_list=as_list, show=show, export=export, unmasked=unmasked, as_json=as_json)
     viewer = viewer_of(by, because, unmasked=unmasked)
     from processor.replay.dead_letter_groups import GroupBy
@@ -254,29 +258,26 @@ def check_templates(
 
 
 def _print_groups(found: _Found, by: "GroupBy", *, as_json: bool) -> None:
-    from rich.console import Console
-
     from processor.replay.dead_letter_groups import GroupBy, group
 
     groups = group(found.shown, by)
     if as_json:
         print_json({**_totals(found), "by": by, "groups": [_group_as_json(each, by) for each in groups]})
         return
-    screen = Console()
+    screen = Screen()
     states = sorted(found.states, key=str, reverse=True)
-    rows = table((by.value, *states, "oldest", "newest", "example"))
-    rows.columns[0].no_wrap = by is GroupBy.REASON
+    counts = [Column(str(state), is_number=True) for state in states]
+    listing = Listing([Column(by.value), *counts, Column("oldest"), Column("newest"), Column("example")])
     for each in groups:
         numbers = (str(each.states[state]) for state in states)
         times = (minute_text(each.oldest_ms), minute_text(each.newest_ms))
-        rows.add_row(*map(cell, (each.key, *numbers, *times, place_text(each.example))))
-    if groups:
-        screen.print(rows)
+        listing.add(each.key, *numbers, *times, place_text(each.example))
+    screen.listing(listing)
     if by is GroupBy.REASON:
         for each in groups:
             for line in _advice_lines(each):
-                screen.print(cell(line), soft_wrap=True)
-    screen.print(cell(_summary(found)), soft_wrap=True)
+                screen.line(line)
+    screen.line(_summary(found))
 
 
 def _advice_lines(group: "DeadLetterGroup") -> Iterator[str]:
@@ -328,8 +329,6 @@ def _group_as_json(group: "DeadLetterGroup", by: "GroupBy") -> dict[str, Any]:
 
 
 def _print_list(settings: "Settings", found: _Found, *, limit: int, masked: bool, as_json: bool) -> None:
-    from rich.console import Console
-
     from processor.replay.dead_letters import fetch_dead_letters
 
     newest = nlargest(limit, found.shown, key=lambda entry: (entry.time_ms, entry.partition, entry.offset))
@@ -339,20 +338,19 @@ def _print_list(settings: "Settings", found: _Found, *, limit: int, masked: bool
     if as_json:
         print_json({**_totals(found), "letters": [shown[entry] for entry in letters]})
         return
-    screen = Console()
-    rows = table(("record", "state", "why", "event, templates"), lines=True)
+    columns = (Column("record"), Column("state"), Column("why", prose=True), Column("event, templates", prose=True))
+    listing, screen = Listing(columns, separated=True), Screen()
     for entry in letters:
         state = f"{entry.state}, attempt {entry.attempts}\n{minute_text(entry.time_ms)}"
         failed = [f"{failed.template}: {failed.reason}" for failed in entry.failed]
         failed += [f"{older.failed.template}: {older.failed.reason}, before" for older in entry.older]
         more = [] if entry.is_complete else ["and more, which had no room"]
         about = "\n".join((entry.event or "", *failed, *more)).strip()
-        rows.add_row(*map(cell, (place_text(entry), state, shown[entry], about)))
-    if letters:
-        screen.print(rows)
+        listing.add(place_text(entry), state, shown[entry], about)
+    screen.listing(listing)
     if len(newest) < len(found.shown):
-        screen.print(cell(f"the newest {len(newest)} of {len(found.shown)}; `--limit N` shows more"), soft_wrap=True)
-    screen.print(cell(_summary(found)), soft_wrap=True)
+        screen.line(f"the newest {len(newest)} of {len(found.shown)}; `--limit N` shows more")
+    screen.line(_summary(found))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import typer
 
 from processor.cli import output
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
+from processor.screen import Screen
 
 EXAMPLE: Final = "processor demo --events 200"
 
@@ -21,7 +22,11 @@ def command(
     as_json: JsonOption = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's topics and group on the broker.")] = False,
 ) -> int:
-    """Run the main job on sample events, read its outputs back and count them; starts a local Kafka if none is set."""
+    """Run the main job on sample events, and count what comes out.
+
+    Outputs are read back as any consumer would. A local Kafka is started if no broker is set. The exit code is 1 when
+    an output was duplicated, lost or out of order.
+    """
     from rich.console import Console
 
     from processor.demo.report import print_report
@@ -33,7 +38,7 @@ def command(
     if as_json:
         print_json(outcome.result.as_json())
     else:
-        print_report(Console(), outcome.result, outcome.examples, outcome.schemas)
+        print_report(Screen(), outcome.result, outcome.examples, outcome.schemas)
     if outcome.kept:
         sys.stderr.write(f"kept: {outcome.kept}\n")
     return FINDINGS_EXIT_CODE if outcome.result.counts.discrepancies else 0

@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import (
-    FINDINGS_EXIT_CODE,
-    JsonOption,
-    cell,
-    parse_place,
-    print_json,
-    print_line,
-    printable,
-    table,
-)
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, parse_place, print_json
 from processor.cli.past_options import BecauseOption, ByOption, Viewer, viewer_of
 from processor.cli.progress import reading_bar
 from processor.domain.text import truncate_line
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.outcome import SourceOutcome
@@ -39,15 +31,12 @@ _DETAIL_LIMIT_CHARACTERS: Final = 200
 _TABLES_NOT_READ: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
 _RECORD: Final = "(the record)"  # in place of a template
 _NO_OUTCOME: Final = "no outcome"
-_KEY_CHARACTERS: Final = 32  # of an encodedKey
-_LINES_WIDTH: Final = 10  # of a table's lines and spaces, with three columns
-_LEAST_WIDTH: Final = 10  # of a column
 
 
 def command(
     events: Annotated[
         list[str] | None,
-        typer.Argument(metavar="EVENT...", help="Files of JSON events, - for stdin, or events' names."),
+        typer.Argument(metavar="EVENT", help="Files of JSON events, - for stdin, or events' names."),
     ] = None,
     at: Annotated[
         str | None,
@@ -61,9 +50,10 @@ def command(
     because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show which templates make a message of an event, and why the others do not; or what became of a record.
+    """Show which templates make a message of an event, or why not.
 
-    Of events no connection is opened.
+    With --at, what became of a record: all that `run` and operations on the past wrote of it. Of events no connection
+    is opened. The exit code is 1 when something needs attention.
     """
     if (at is None) == (not events):
         raise UsageError(
@@ -98,10 +88,11 @@ def _explain_events(events: list[str], *, as_json: bool) -> int:
     if as_json:
         print_json({"setVersion": templates.digest, "events": [asdict(explanation) for explanation in explanations]})
     else:
+        screen = Screen()
         for explanation in explanations:
-            print_line("\n".join(map(printable, _lines(explanation))) + "\n")
+            screen.line("\n".join(_lines(explanation)) + "\n")
         if any(result.depends_on_tables for explanation in explanations for result in explanation.templates):
-            print_line(_TABLES_NOT_READ)
+            screen.line(_TABLES_NOT_READ)
     return FINDINGS_EXIT_CODE if any(explanation.needs_attention for explanation in explanations) else 0
 
 
@@ -163,30 +154,18 @@ def _explain_record(at: str, viewer: Viewer | None, *, as_json: bool) -> int:
 
 
 def _print_place(explanation: "PlaceExplanation", settings: "Settings", *, masked: bool) -> None:
-    from rich.console import Console
-
-    screen = Console()
+    screen = Screen()
     for line in _record_lines(explanation, settings):
-        screen.print(cell(line), soft_wrap=True)
-    rows = table(("template", "then", "today"), lines=True)
+        screen.line(line)
+    columns = (Column("template"), Column("then", prose=True), Column("today", prose=True))
+    listing = Listing(columns, separated=True)
     then, today = dict(_then(explanation.outcomes, masked=masked)), dict(_today(explanation))
     for name in dict.fromkeys((*then, *today)):
         past = "\n".join(then[name]) if name in then else "" if explanation.outcomes else _NO_OUTCOME
-        rows.add_row(cell(name), cell(past), cell(today.get(name, "")))
-    if rows.row_count:
-        ids_width = _ids_width(explanation.outcomes)
-        rest = screen.width - _LINES_WIDTH - max(map(len, (*then, *today))) - ids_width
-        if rest >= _LEAST_WIDTH:
-            rows.columns[1].min_width, rows.columns[2].max_width = ids_width, rest
-        screen.print(rows)
+        listing.add(name, past, today.get(name, ""))
+    screen.listing(listing)
     if explanation.today is not None and any(result.depends_on_tables for result in explanation.today.templates):
-        screen.print(cell(_TABLES_NOT_READ), soft_wrap=True)
-
-
-def _ids_width(outcomes: "tuple[SourceOutcome, ...]") -> int:
-    """How wide what the outputs say has to be for its ids to stay whole: they are copied."""
-    by_width = max((len(f"by {outcome.operation}") for outcome in outcomes if outcome.operation is not None), default=0)
-    return max(_KEY_CHARACTERS if outcomes else 0, by_width)
+        screen.line(_TABLES_NOT_READ)
 
 
 def _record_lines(explanation: "PlaceExplanation", settings: "Settings") -> Iterator[str]:

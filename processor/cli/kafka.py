@@ -18,7 +18,10 @@ def command(
         Path | None, typer.Option(metavar="DIR", help="Folder that keeps the data; not set: gone at the end.")
     ] = None,
 ) -> int:
-    """Run a real single-node Apache Kafka in the foreground; prints its bootstrap servers."""
+    """Run a real single-node Apache Kafka, in the foreground.
+
+    Its bootstrap servers are printed when it is ready.
+    """
     from processor.kafka.local.command import run_kafka
 
     output.load_quiet_settings()

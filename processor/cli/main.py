@@ -27,6 +27,7 @@ from processor.cli import (
     templates,
     topics,
 )
+from processor.cli.help import HelpCommand, HelpGroup
 from processor.errors import FatalError, InternalError, UsageError
 from processor.memory import use_one_heap
 
@@ -55,7 +56,8 @@ _READER_LEFT: Final = 128 + signal.SIGPIPE  # what a shell shows for `yes | head
 
 parser = typer.Typer(
     name="processor",
-    epilog="Settings are PROCESSOR_… variables: `processor settings`. Start here: `processor demo`.",
+    cls=HelpGroup,
+    epilog="Settings are PROCESSOR_… variables: `processor settings` lists them.\nStart here: `processor demo`",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -95,7 +97,7 @@ def _bind_only(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
 
 for _module in COMMANDS:
     _name = _module.__name__.rpartition(".")[2].replace("_", "-")
-    parser.command(_name, epilog=f"Example: {_module.EXAMPLE}")(_bind_only(_module.command))
+    parser.command(_name, cls=HelpCommand, epilog=f"Example: {_module.EXAMPLE}")(_bind_only(_module.command))
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ Whatever takes long to import is imported inside functions: `--help` and errors 
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,9 +13,6 @@ import typer
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from processor.settings import Settings
 
 FINDINGS_EXIT_CODE: Final = 1
@@ -56,31 +52,3 @@ def print_line(text: str) -> None:
 def print_json(value: Any) -> None:
     """Write `value` to stdout as one line of JSON."""
     print_line(json.dumps(value))
-
-
-def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows as lines whose columns stand under each other, none cut."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def table(headings: Iterable[str], *, title: str | None = None, lines: bool = False) -> "Table":
-    """An empty table for a terminal. Its cells fold where they do not fit; `lines` separates its rows."""
-    from rich.table import Table
-
-    empty = Table(title=title, title_justify="left", show_lines=lines)
-    for heading in headings:
-        empty.add_column(heading, overflow="fold")
-    return empty
-
-
-def cell(text: str) -> "Text":
-    """`text` for a table or a terminal, without markup and without control characters."""
-    from rich.text import Text
-
-    return Text(printable(text))
-
-
-def printable(text: str) -> str:
-    """`text` without what a terminal would obey: an event may hold anything. Line breaks and tabs stay."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, columns, print_json, print_line, printable
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.cli.past_options import (
     BecauseOption,
     ByOption,
@@ -21,6 +21,7 @@ from processor.cli.past_options import (
 )
 from processor.cli.progress import reading_bar
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.operation import OperationId
@@ -62,7 +63,10 @@ def command(
     take_over: TakeOverOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Set where a stopped group goes on, partition by partition; a dry run unless --yes."""
+    """Set where a stopped group goes on, partition by partition.
+
+    A dry run unless --yes. The exit code is 1 while a dry run would change something.
+    """
     from processor.registry.schema_files import load_schemas
     from processor.replay.positions import plan_positions, refuse_republishing
     from processor.replay.positions_file import save_positions
@@ -134,21 +138,22 @@ def _print(plan: "PositionsPlan", operation: "OperationId | None", saved_to: Pat
     if as_json:
         print_json(_as_json(plan, operation, saved_to))
         return
-    for line in _lines(plan, operation, saved_to):
-        print_line(printable(line))
+    screen = Screen()
+    screen.line(f"group {plan.group} in {plan.topic}")
+    columns = ("partition", "from", "to", "events", "outputs hold")
+    listing = Listing([Column(heading, is_number=heading in ("from", "to")) for heading in columns])
+    for change in plan.changes:
+        offsets = (str(change.from_offset), str(change.to_offset))
+        listing.add(str(change.partition), *offsets, _effect(change), _held(change))
+    screen.listing(listing)
+    for line in _closing_lines(plan, operation, saved_to):
+        screen.line(line)
 
 
-def _lines(plan: "PositionsPlan", operation: "OperationId | None", saved_to: Path | None) -> Iterator[str]:
+def _closing_lines(plan: "PositionsPlan", operation: "OperationId | None", saved_to: Path | None) -> Iterator[str]:
     """What was done, or would be."""
     from processor.replay.positions import refuses_republishing
 
-    yield f"group {plan.group} in {plan.topic}"
-    rows: list[tuple[str, ...]] = [("partition", "from", "to", "events", "outputs hold")]
-    rows += [
-        (str(change.partition), str(change.from_offset), str(change.to_offset), _effect(change), _held(change))
-        for change in plan.changes
-    ]
-    yield from columns(rows)
     if any(change.skipped for change in plan.to_do):
         yield f"hint: {SKIP_ADVICE}"
     if any(change.republished for change in plan.to_do):

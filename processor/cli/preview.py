@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.event import Event
@@ -62,7 +63,10 @@ def command(
     writer: WriterOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show a template's text beside its message, and its values, or how plans map an event; opens no connection."""
+    """Show a template beside the message that it makes of an event.
+
+    With --programs how plans map an event. No connection is opened. The exit code is 1 when there is no message.
+    """
     if event is not None and sample is not None:
         raise UsageError("--event and --sample are two events", hint="keep one of them")
     if programs and (sample is not None or html is not None or browser):
@@ -216,31 +220,24 @@ def _show_html(preview: "Preview", path: Path | None, *, browser: bool) -> None:
 
 
 def _print(preview: "Preview") -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    screen = Console()
+    screen = Screen()
     template = preview.template
     language = f" in {preview.locale}" if template.texts else ""
-    screen.print(
-        cell(f"{template.id} v{template.version}, {template.type}{language}, of {preview.event.name}: {preview.where}")
-    )
-    texts = table(("", "template", "message"), lines=True)
-    for name, source, result in preview.parts():
-        texts.add_row(name, cell(source), cell(result))
-    screen.print(texts)
-    if properties := list(_properties(preview)):
-        rows = table(("", ""))
-        rows.show_header = False
-        for name, text in properties:
-            rows.add_row(cell(name), cell(text))
-        screen.print(rows)
-    if preview.values:
-        values = table(("placeholder", "value"))
-        for name, value in preview.values.items():
-            values.add_row(cell(name), Text("no value", style="dim") if value is None else cell(value))
-        screen.print(values)
-    screen.print(cell(_verdict(preview)), soft_wrap=True)
+    what = f"{template.id} v{template.version}, {template.type}{language}"
+    screen.line(f"{what}, of {preview.event.name}: {preview.where}")
+    texts = Listing((Column(""), Column("template", prose=True), Column("message", prose=True)), separated=True)
+    for name, source, message in preview.parts():
+        texts.add(name, source, message)
+    screen.listing(texts)
+    properties = Listing((Column(""), Column("", prose=True)))
+    for name, text in _properties(preview):
+        properties.add(name, text)
+    screen.listing(properties)
+    values = Listing((Column("placeholder"), Column("value", prose=True)))
+    for name, value in preview.values.items():
+        values.add(name, "no value" if value is None else value)
+    screen.listing(values)
+    screen.line(_verdict(preview))
 
 
 def _properties(preview: "Preview") -> Iterator[tuple[str, str]]:

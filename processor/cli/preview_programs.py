@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from processor.cli.output import FINDINGS_EXIT_CODE, cell, print_json, table
+from processor.cli.output import FINDINGS_EXIT_CODE, print_json
 from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.record import EventName
 from processor.domain.text import did_you_mean, quote
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.template import Template, TemplateSet
@@ -83,27 +84,26 @@ def _read_schema(path: Path) -> "WriterSchema":
 
 
 def _print(programs: "EventPrograms", settings: "Settings") -> None:
-    from rich.console import Console
-
     from processor.mapping.program_lines import scan_lines, text_lines
 
-    screen = Console()
+    screen = Screen()
     for note in _notes(programs, settings):
-        screen.print(cell(note), soft_wrap=True)
+        screen.line(note)
     if programs.scan is not None:
-        steps = table(("field", "bytes", "slot", "read as"))
+        prose = ("bytes", "read as")
+        steps = Listing([Column(name, prose=name in prose) for name in ("field", "bytes", "slot", "read as")])
         for line in scan_lines(programs.scan):
-            steps.add_row(*map(cell, _scan_row(line)))
-        screen.print(steps)
+            steps.add(*_scan_row(line))
+        screen.listing(steps)
     for each in programs.templates:
         template = each.template
-        screen.print(cell(f"{template.id} v{template.version}, {template.type}"))
-        texts = table(("", "text", "as"))
+        screen.line(f"{template.id} v{template.version}, {template.type}")
+        texts = Listing((Column(""), Column("text", prose=True), Column("as")))
         for part, program in each.texts.items():
             for number, step in enumerate(text_lines(program)):
-                texts.add_row(*map(cell, (part if number == 0 else "", *_text_row(step))))
-        screen.print(texts)
-        screen.print(cell(f"reads {', '.join('.'.join(path) for path in each.reads)}"), soft_wrap=True)
+                texts.add(part if number == 0 else "", *_text_row(step))
+        screen.listing(texts)
+        screen.line(f"reads {', '.join('.'.join(path) for path in each.reads)}")
 
 
 def _notes(programs: "EventPrograms", settings: "Settings") -> Iterator[str]:

@@ -40,7 +40,10 @@ def command(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Put events on the input topic: a file, the samples, or a generated load."""
+    """Send events: those of a file, the samples, or generated ones.
+
+    Each line of a file is checked before one is sent. The exit code is 1 when lines are rejected.
+    """
     from processor.demo.produce import File, Generated, ProduceOptions, Samples, produce
 
     if [file is not None, samples, count is not None].count(True) != 1:
@@ -78,7 +81,9 @@ def _progress_bar() -> "Iterator[Track]":
 
     screen = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    with Progress(
+        *columns, console=screen, transient=True, redirect_stdout=False, disable=not screen.is_terminal
+    ) as bar:
         yield lambda what, items, total: iter(bar.track(items, total=total, description=what))
 
 

@@ -32,7 +32,10 @@ def phase_bar() -> "Iterator[OnPhase]":
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    # `redirect_stdout` would write to stderr what a command writes to stdout meanwhile.
+    with Progress(
+        *columns, console=screen, transient=True, redirect_stdout=False, disable=not screen.is_terminal
+    ) as bar:
         tasks: dict[str, tuple[TaskID, float]] = {}
 
         def on_phase(what: str, done: int, total: int) -> None:

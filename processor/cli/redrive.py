@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli.dead_letters import check_templates, dead_letter_filter
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.cli.past_options import (
     BecauseOption,
     ByOption,
@@ -34,6 +34,7 @@ from processor.cli.past_options import (
     times_ms,
 )
 from processor.cli.progress import reading_bar
+from processor.screen import Screen
 
 if TYPE_CHECKING:
     from processor.replay.redrive import RedriveCommand, RedriveRequest
@@ -78,9 +79,10 @@ def command(
     take_over: TakeOverOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Turn dead letters again, each from its own bytes: `run` goes on meanwhile, and nobody is written to twice.
+    """Map dead letters again, each from its own bytes.
 
-    What fails again is a new dead letter. The first 20 are tried before the others.
+    `run` goes on meanwhile, and nobody is written to twice. What fails again is a new dead letter. The first 20 are
+    tried before the others. A dry run unless --yes.
     """
     from processor.domain.operation import OperationKind
     from processor.observability.signals import INTERRUPTED_EXIT_CODE
@@ -164,14 +166,12 @@ def _needs_attention(report: "OperationReport") -> bool:
 
 
 def _print_report(report: "OperationReport") -> None:
-    from rich.console import Console
-
-    screen = Console()
+    screen = Screen()
     for partition in report.partitions:
         for line in _partition_lines(partition, is_dry=report.operation is None):
-            screen.print(cell(line), soft_wrap=True)
+            screen.line(line)
     for line in _closing_lines(report):
-        screen.print(cell(line), soft_wrap=True)
+        screen.line(line)
 
 
 def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.cli.past_options import (
     BecauseOption,
     ByOption,
@@ -33,6 +33,7 @@ from processor.cli.past_options import (
     times_ms,
 )
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.replay.plan import Plan
@@ -92,9 +93,10 @@ def command(
     take_over: TakeOverOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Give events of the past the outcomes that they miss: `run` goes on meanwhile, and nobody is written to twice.
+    """Map events of the past again that have no outcome.
 
-    Missing are events without any outcome; with --include-new and --include-decided also what you name.
+    `run` goes on meanwhile, and nobody is written to twice. With --include-new and --include-decided also messages
+    that events lack for the templates and reasons that you name. A dry run unless --yes.
     """
     from processor.domain.operation import OperationKind
     from processor.observability.signals import INTERRUPTED_EXIT_CODE
@@ -220,20 +222,18 @@ def _save_plan(file: Path, request: "ReplayRequest", report: "OperationReport") 
 
 
 def _print_report(report: "OperationReport", *, rate: float | None) -> None:
-    from rich.console import Console
-
-    screen = Console()
+    screen = Screen()
     for partition in report.partitions:
         for line in _partition_lines(partition, is_dry=report.operation is None):
-            screen.print(cell(line), soft_wrap=True)
-    rows = table(("template", "channel", "age", "messages"))
+            screen.line(line)
+    columns = (Column("template"), Column("channel"), Column("age"), Column("messages", is_number=True))
+    listing = Listing(columns)
     messages = sum((partition.messages for partition in report.partitions), Counter[Any]())
     for (template, channel, age), count in sorted(messages.items(), key=_by_template):
-        rows.add_row(cell(template), cell(channel), cell(age), cell(f"{count:,}"))
-    if rows.row_count:
-        screen.print(rows)
+        listing.add(template, channel, age, f"{count:,}")
+    screen.listing(listing)
     for line in _closing_lines(report, rate=rate):
-        screen.print(cell(line), soft_wrap=True)
+        screen.line(line)
 
 
 def _by_template(item: "tuple[tuple[str, str, Any], int]") -> tuple[str, str, int]:

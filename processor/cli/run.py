@@ -40,7 +40,7 @@ def command(
     worker: Annotated[int | None, typer.Option(hidden=True)] = None,
     supervisor: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> int:
-    """Map events to messages until SIGTERM or SIGINT."""
+    """Map events to messages, until SIGTERM or SIGINT."""
     _exit_on_signals()
     from processor.observability.logs import configure
     from processor.settings import load_settings

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.registry.schema_check import SchemaCheck
@@ -32,7 +33,11 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", help="Apply.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare the schemas with every earlier version, in history/ and the registry, and register new ones."""
+    """Compare schemas with their earlier versions, or register them.
+
+    Earlier versions are those in history/ and, where one is set, in the registry. The exit code is 1 when a schema
+    cannot read an earlier version, or is not registered.
+    """
     if yes and action is not Action.REGISTER:
         raise UsageError("--yes is for register", hint="leave it out: check changes nothing")
     settings = output.load_quiet_settings()
@@ -65,7 +70,7 @@ def _register(settings: "Settings", *, yes: bool, as_json: bool) -> int:
         checks = register_schemas(settings, checks)
     _print(checks, with_registry=True, as_json=as_json)
     if missing and not yes and not as_json:
-        print_line(f"{missing} to register; nothing was done, --yes does it")
+        Screen().line(f"{missing} to register; nothing was done, --yes does it")
     return FINDINGS_EXIT_CODE if missing and not yes else 0
 
 
@@ -73,17 +78,15 @@ def _print(checks: "list[SchemaCheck]", *, with_registry: bool, as_json: bool) -
     if as_json:
         print_json({"schemas": [asdict(check) for check in checks]})
         return
-    from rich.console import Console
-
-    listing = table(("schema", "id", "earlier versions", *(["in the registry"] if with_registry else [])))
+    headings = ("schema", "id", "earlier versions", *(["in the registry"] if with_registry else []))
+    listing, screen = Listing([Column(heading) for heading in headings]), Screen()
     for check in checks:
         readable = f"{check.earlier}, all readable" if check.earlier else "none"
         count = len(check.incompatibilities)
         earlier = f"{count} incompatibilities" if count else readable
         registered = [str(check.registered or "not registered")] if with_registry else []
-        listing.add_row(check.name, str(check.id), earlier, *registered)
-    screen = Console()
-    screen.print(listing)
+        listing.add(check.name, str(check.id), earlier, *registered)
+    screen.listing(listing)
     for check in checks:
         for incompatibility in check.incompatibilities:
-            screen.print(cell(f"{check.name}: {incompatibility}"), soft_wrap=True)
+            screen.line(f"{check.name}: {incompatibility}")

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from processor.cli.output import JsonOption, print_json, print_line
+from processor.cli.output import JsonOption, print_json
+from processor.screen import Screen
 
 if TYPE_CHECKING:
     from processor.settings import SettingRow
@@ -13,14 +14,17 @@ EXAMPLE: Final = "processor settings --json"
 
 
 def command(as_json: JsonOption = False) -> int:
-    """List all settings with value, default, source and meaning; secrets are masked."""
+    """List all settings with value, default, source and meaning.
+
+    Secrets are masked.
+    """
     from processor.settings import settings_table
 
     rows = settings_table()
     if as_json:
         print_json(settings_json(rows))
     else:
-        print_line(settings_text(rows))
+        Screen().line(settings_text(rows))
     return 0
 
 

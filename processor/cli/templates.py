@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line
 from processor.domain.text import truncate_line
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.template import Template
@@ -30,7 +31,10 @@ def command(
     schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of template files, for editors.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """List the templates or the placeholders of an event, or write a new template; opens no connection."""
+    """List the templates, or an event's placeholders; start a new one.
+
+    No connection is opened.
+    """
     if [placeholders is not None, new is not None, schema].count(True) > 1:
         raise UsageError("--placeholders, --new and --schema exclude each other", hint="keep one of them")
     if (new is None) != (event is None) or (new is None) != (channel is None):
@@ -65,9 +69,6 @@ def _write_new(settings: "Settings", template_id: str, *, event: str, channel: s
 
 
 def _list_placeholders(settings: "Settings", event: str, *, as_json: bool) -> int:
-    from rich.console import Console
-    from rich.text import Text
-
     from processor.domain.catalogue import EVENTS
     from processor.registry.schema_files import load_schemas
     from processor.templates.authoring import parse_event, placeholder_samples
@@ -78,24 +79,20 @@ def _list_placeholders(settings: "Settings", event: str, *, as_json: bool) -> in
         placeholders = [placeholder.as_json() for placeholder in samples]
         print_json({"event": row.event, "family": row.family, "placeholders": placeholders})
         return 0
-    listing = table(
-        ("name", "type", "meaning", "in the sample"), title=f"Placeholders of {row.event} (family {row.family})"
-    )
+    columns = (Column("name"), Column("type"), Column("meaning", prose=True), Column("in the sample", prose=True))
+    listing = Listing(columns, title=f"Placeholders of {row.event} (family {row.family})")
     for placeholder in samples:
-        value = Text("no value", style="dim")
-        if placeholder.sample is not None:
-            value = cell(truncate_line(placeholder.sample, _SAMPLE_LIMIT_CHARACTERS))
-        listing.add_row(cell(f"{{{placeholder.name}}}"), placeholder.type, cell(placeholder.meaning), value)
-    screen = Console()
-    screen.print(listing)
-    screen.print(cell("and custom fields: {CF:FIELD}, {CF:ENTITY:FIELD}, {CF:ENTITY:FIELD:INDEX}"))
+        sample = placeholder.sample
+        value = "no value" if sample is None else truncate_line(sample, _SAMPLE_LIMIT_CHARACTERS)
+        listing.add(f"{{{placeholder.name}}}", placeholder.type, placeholder.meaning, value)
+    screen = Screen()
+    screen.listing(listing)
+    screen.line("and custom fields: {CF:FIELD}, {CF:ENTITY:FIELD}, {CF:ENTITY:FIELD:INDEX}")
     return 0
 
 
 def _list_templates(settings: "Settings", *, as_json: bool) -> int:
     """Print the templates that can be rendered, by id; the exit code is that of findings when others cannot."""
-    from rich.console import Console
-
     from processor.registry.schema_files import load_schemas
     from processor.templates.load import load_templates
 
@@ -107,15 +104,22 @@ def _list_templates(settings: "Settings", *, as_json: bool) -> int:
         digest = None if loaded.templates is None else loaded.templates.digest
         print_json({"directory": str(loaded.directory), "setVersion": digest, "broken": broken, "templates": rows})
         return exit_code
-    listing = table(("id", "version", "type", "events", "to", "state"), title=f"Templates in {loaded.directory}")
+    columns = (
+        Column("id"),
+        Column("version", is_number=True),
+        Column("type"),
+        Column("events", prose=True),
+        Column("to"),
+        Column("state"),
+    )
+    listing, screen = Listing(columns, title=f"Templates in {loaded.directory}"), Screen()
     for row in rows:
         state = "" if row["active"] else "switched off"
-        columns = (row["id"], str(row["version"]), row["type"], ", ".join(row["events"]), row["recipient"] or "", state)
-        listing.add_row(*map(cell, columns))
-    screen = Console()
-    screen.print(listing)
+        events = ", ".join(row["events"])
+        listing.add(row["id"], str(row["version"]), row["type"], events, row["recipient"] or "", state)
+    screen.listing(listing)
     if broken:
-        screen.print(cell(f"{broken} more cannot be used: `processor check` says why"))
+        screen.line(f"{broken} more cannot be used: `processor check` says why")
     return exit_code
 
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, columns, print_json, print_line
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 from processor.errors import UsageError
+from processor.screen import Column, Listing, Screen
 
 if TYPE_CHECKING:
     from processor.domain.record import EventName
@@ -40,7 +41,10 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", help="Apply --grow (irreversible).")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Show which topics exist, are missing or differ, and create or grow them; exit 1 when something differs."""
+    """Show which topics exist, are missing or differ; create or grow them.
+
+    The exit code is 1 when something differs or is missing.
+    """
     if grow is not None and (create or partitions is not None):
         raise UsageError("--grow stands alone", hint="create first, grow then")
     if yes and grow is None:
@@ -74,15 +78,16 @@ def _print_growth(growth: "TopicGrowth", *, as_json: bool) -> None:
         topics = [{"name": name, "from": now, "to": then} for name, now, then in growth.steps]
         print_json({"grown": growth.done, "topics": topics, "order": ORDER_ADVICE})
         return
+    screen = Screen()
     if not growth.steps:
-        print_line("nothing to grow: every topic has as many partitions")
+        screen.line("nothing to grow: every topic has as many partitions")
         return
     verb = "grew" if growth.done else "would grow"
     for name, now, then in growth.steps:
-        print_line(f"{verb} {name} from {now} to {then} partitions")
-    print_line(f"order: {ORDER_ADVICE}")
+        screen.line(f"{verb} {name} from {now} to {then} partitions")
+    screen.line(f"order: {ORDER_ADVICE}")
     if not growth.done:
-        print_line("hint: nothing was changed, and a growth cannot be undone; `--yes` acts")
+        screen.line("hint: nothing was changed, and a growth cannot be undone; `--yes` acts")
 
 
 def _print_report(report: "TopicReport", *, as_json: bool) -> None:
@@ -96,24 +101,18 @@ def _print_report(report: "TopicReport", *, as_json: bool) -> None:
             }
         )
         return
-    rows: list[tuple[str, ...]] = [("topic", "partitions", *_CONFIG_SHOWN, "")]
+    columns = [Column("topic"), Column("partitions", is_number=True), *map(Column, _CONFIG_SHOWN), Column("state")]
+    listing, screen = Listing(columns), Screen()
     for planned in report.plan:
         topic = _topic_json(planned, report)
-        rows.append(
-            (
-                planned.name,
-                str(topic["partitions"]),
-                *(topic["config"][name] or "" for name in _CONFIG_SHOWN),
-                _state(planned, report),
-            )
-        )
-    for line in columns(rows):
-        print_line(line)
+        config = (topic["config"][name] or "" for name in _CONFIG_SHOWN)
+        listing.add(planned.name, str(topic["partitions"]), *config, _state(planned, report))
+    screen.listing(listing)
     for difference in report.differences:
         if not difference.is_missing:
-            print_line(f"{difference.topic} {difference.what}\nhint: {difference.hint}")
+            screen.line(f"{difference.topic} {difference.what}\nhint: {difference.hint}")
     if any(difference.is_missing for difference in report.differences):
-        print_line("hint: `processor topics --create` creates what is missing")
+        screen.line("hint: `processor topics --create` creates what is missing")
 
 
 def _topic_json(planned: "PlannedTopic", report: "TopicReport") -> dict[str, Any]:

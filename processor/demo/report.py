@@ -2,19 +2,16 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from processor.demo.examples import ShownInput, ShownOutput
 from processor.demo.expected import Counts, TopicNames
 from processor.domain.channel import CHANNELS
 from processor.domain.text import truncate_line
+from processor.screen import Column, Listing, Screen
 from processor.wire.output_fields import read_decision, read_message, read_stream_event
 from processor.wire.reader_schemas import Schemas
 
@@ -81,28 +78,35 @@ class DemoResult:
         return sum(self.counts.read.get(topic, 0) for topic in set(self.topics.streams.values()))
 
 
-def print_report(screen: Console, result: DemoResult, examples: Sequence[ShownInput], schemas: Schemas) -> None:
+def print_report(screen: Screen, result: DemoResult, examples: Sequence[ShownInput], schemas: Schemas) -> None:
     """Print all of it for people."""
-    screen.print(_examples_table(result.topics, examples, schemas))
-    screen.print(_counts_table(result))
-    screen.print(_speed_text(result))
-    screen.print(Text(_NEXT.replace("  processor", f"  {_program()}")), soft_wrap=True)
+    screen.listing(_examples(result.topics, examples, schemas))
+    screen.line(
+        f"\nSent: {result.events:,} records, among them an event that is sent twice, and three that are no events.\n"
+    )
+    screen.listing(_counts(result))
+    screen.line("")
+    screen.line(_verdict(result.counts))
+    for line in _speed_lines(result):
+        screen.line(line)
+    screen.line("\nWhat to try next, here and in other terminals:")
+    for command, what in _NEXT:
+        screen.line(f"  {command.replace('processor ', f'{_program()} ', 1)}\n      {what}")
 
 
-def _examples_table(topics: TopicNames, examples: Sequence[ShownInput], schemas: Schemas) -> Table:
+def _examples(topics: TopicNames, examples: Sequence[ShownInput], schemas: Schemas) -> Listing:
     # No line: status, notification.
     order = (topics.messages, *topics.streams.values(), topics.decisions, topics.dead_letters)
-    table = Table(title="A few records, and what became of them", title_justify="left", show_lines=True)
-    table.add_column("input", ratio=2)
-    table.add_column("outputs", ratio=3)
+    columns = (Column("event read", prose=True), Column("what was published for it", prose=True))
+    listing = Listing(columns, title="A few events, and what became of them", separated=True)
     for example in examples:
         outputs = sorted(
             (output for output in example.outputs if output.topic in order),
             key=lambda output: order.index(output.topic),
         )
         lines = [_output_text(output, topics, schemas) for output in outputs]
-        table.add_row(Text(_input_text(example)), Text("\n".join(lines)))
-    return table
+        listing.add(_input_text(example), "\n".join(lines))
+    return listing
 
 
 def _input_text(example: ShownInput) -> str:
@@ -140,39 +144,40 @@ def _line(text: str) -> str:
     return truncate_line(text, _LINE_LIMIT_CHARACTERS)
 
 
-def _counts_table(result: DemoResult) -> Table:
-    counts, topics = result.counts, result.topics
-    table = Table(title="Sent, and read back by a read_committed consumer", title_justify="left")
-    table.add_column("what")
-    table.add_column("records", justify="right")
-    table.add_column("where", overflow="fold")
-    table.add_row("sent", f"{result.events:,}", "one sent twice, three that are no events")
-    table.add_section()
-    table.add_row("messages", f"{counts.read.get(topics.messages, 0):,}", topics.messages)
-    table.add_row("statuses", f"{counts.read.get(topics.status, 0):,}", topics.status)
-    table.add_row("notifications", f"{counts.read.get(topics.notifications, 0):,}", topics.notifications)
-    table.add_row("stream events", f"{result.stream_events:,}", f"{len(set(topics.streams.values()))} streams")
-    table.add_row("decisions", f"{counts.read.get(topics.decisions, 0):,}", topics.decisions)
-    table.add_row("dead letters", f"{counts.read.get(topics.dead_letters, 0):,}", topics.dead_letters)
-    table.add_section()
-    for what, count in (
-        ("duplicates", counts.duplicates),
-        ("lost", counts.lost),
-        ("out of order", counts.out_of_order),
+def _counts(result: DemoResult) -> Listing:
+    read, topics = result.counts.read, result.topics
+    columns = (Column("what"), Column("records", is_number=True), Column("topic"))
+    listing = Listing(columns, title="Read back by a read_committed consumer")
+    for what, topic in (
+        ("messages", topics.messages),
+        ("statuses", topics.status),
+        ("notifications", topics.notifications),
+        ("decisions", topics.decisions),
+        ("dead letters", topics.dead_letters),
     ):
-        table.add_row(what, Text(f"{count:,}", style="bold red" if count else "green"), "")
-    return table
+        listing.add(what, f"{read.get(topic, 0):,}", topic)
+    listing.add("stream events", f"{result.stream_events:,}", f"on {len(set(topics.streams.values()))} topics")
+    return listing
 
 
-def _speed_text(result: DemoResult) -> Text:
+def _verdict(counts: Counts) -> str:
+    """What is expected was computed by another program than the one that was run."""
+    if not counts.discrepancies:
+        return "Exactly once: 0 outputs duplicated, 0 lost, 0 out of order."
+    return f"WRONG: {counts.duplicates:,} duplicated, {counts.lost:,} lost, {counts.out_of_order:,} out of order."
+
+
+def _speed_lines(result: DemoResult) -> Iterator[str]:
     latency = result.latency
-    lines = [f"A burst: {result.events_per_second:,.0f} events/s, from the first one sent to the last output read."]
+    yield (
+        f"Throughput: {result.events_per_second:,.0f} events/s, a burst from the first event sent to its last output "
+        "read."
+    )
     if latency.count:
-        lines += [
-            f"1,000 events/s: p50 {latency.p50} ms, p95 {latency.p95} ms, p99 {latency.p99} ms",
-            f"from when an event was due to when an output of it was read ({latency.count:,} outputs).",
-        ]
-    return Text("\n".join((*lines, "")))
+        yield (
+            f"Latency at 1,000 events/s: p50 {latency.p50} ms, p95 {latency.p95} ms, p99 {latency.p99} ms, from when "
+            f"an event was due to be sent to when its output was read ({latency.count:,} outputs)."
+        )
 
 
 def _program() -> str:
@@ -184,12 +189,11 @@ def _program() -> str:
     return sys.argv[0]
 
 
-_NEXT: Final = """\
-What to try next
-  processor kafka --port 9092       a broker to play with; then, in other terminals:
-  export PROCESSOR_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 PROCESSOR_TENANT=northbank
-  processor topics --create         the topics
-  processor run                     the engine; /ready and /metrics on port 8080
-  processor produce --samples       one event of each kind
-  processor check                   your templates, named by PROCESSOR_TEMPLATES_DIR\
-"""
+_NEXT: Final = (
+    ("processor kafka --port 9092", "a broker to play with"),
+    ("export PROCESSOR_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 PROCESSOR_TENANT=northbank", "in the other terminals"),
+    ("processor topics --create", "the topics"),
+    ("processor run", "the engine; /ready and /metrics on port 8080"),
+    ("processor produce --samples", "one event of each kind"),
+    ("processor check", "your templates, named by PROCESSOR_TEMPLATES_DIR"),
+)

@@ -15,6 +15,7 @@ from processor.settings import Settings, SmsSettings
 from processor.templates.load import SHIPPED, load_templates
 from tests.cli.commands import run_command
 from tests.support.builders import changed, sample, schemas
+from tests.support.terminal import pretend_terminal
 
 MANUAL = """\
 id = "note"
@@ -37,7 +38,7 @@ def run_preview(template: str = "loan-repayment-email", *, settings: Settings | 
 
 def test_preview_as_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sample: template and message side by side, each placeholder with its value, and where it goes."""
-    monkeypatch.setenv("COLUMNS", "240")
+    pretend_terminal(monkeypatch, 240)
     code = run_preview()
     text = capsys.readouterr().out
 
@@ -97,7 +98,7 @@ def test_how_a_webhook_is_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Method, content type, kind of authorisation and headers, as it is sent; a header's value may be a secret."""
-    monkeypatch.setenv("COLUMNS", "120")
+    pretend_terminal(monkeypatch, 120)
     monkeypatch.setenv("HOOK_PASSWORD", "pa55word")
     settings = hook(tmp_path, BASIC, "APPLICATION_JSON")
     assert 0 == run_preview("hook", settings=settings, as_json=True)
@@ -142,7 +143,7 @@ def test_defaults_of_a_webhook(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_only_webhooks_show_a_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An e-mail and a stream event are no calls; a task has a title, its template's name."""
-    monkeypatch.setenv("COLUMNS", "120")
+    pretend_terminal(monkeypatch, 120)
     for template, title in (
         ("loan-repayment-email", None),
         ("loan-repayment-stream", None),
@@ -372,7 +373,7 @@ def show_programs(template: str | None = None, *, settings: Settings | None = No
 
 def test_programs_of_an_event(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The scan of its records, field by field, and the texts of each of its templates."""
-    monkeypatch.setenv("COLUMNS", "240")
+    pretend_terminal(monkeypatch, 240)
     assert 0 == show_programs(event="LOAN_REPAYMENT")
     text = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]

@@ -16,13 +16,14 @@ from processor.templates.file_model import json_schema
 from processor.templates.load import SHIPPED, read_templates
 from tests.cli.commands import run_command
 from tests.support.builders import TENANT, schemas
+from tests.support.terminal import pretend_terminal
 
 ALL = [(event, channel.value) for event, row in EVENTS.items() for channel in sorted(row.channels)]
 
 
 def test_templates_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each template with its version, type, events and addressee; as JSON with its conditions too."""
-    monkeypatch.setenv("COLUMNS", "200")
+    pretend_terminal(monkeypatch, 200)
     assert 0 == run_command(templates.command, Settings(tenant=TENANT))
     lines = capsys.readouterr().out.splitlines()
     (row,) = [line for line in lines if "account-in-arrears-task" in line]
@@ -45,7 +46,7 @@ def test_broken_templates_are_counted(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_placeholders_of_an_event(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """All of its family, with what the event's sample has; a name that is none has the nearest."""
-    monkeypatch.setenv("COLUMNS", "200")
+    pretend_terminal(monkeypatch, 200)
     assert 0 == run_command(templates.command, Settings(tenant=TENANT), placeholders="ACCOUNT_IN_ARREARS", as_json=True)
     result = json.loads(capsys.readouterr().out)
     values = {item["name"]: item["sample"] for item in result["placeholders"]}

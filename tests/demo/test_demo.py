@@ -282,7 +282,9 @@ def test_output_as_text(settings: Settings, capsys: Captured) -> None:
 
     for piece in ("sent again", "DUPLICATE_EVENT", "BAD_FRAME", "EVENT_STREAM SENT", "SMS QUEUED", "NO_RECIPIENT"):
         assert piece in output
-    for piece in ("duplicates", "out of order", "events/s", "p99", "What to try next", "processor produce --samples"):
+    for piece in ("Exactly once: 0 outputs duplicated, 0 lost, 0 out of order.", "events/s", "p99"):
+        assert piece in output
+    for piece in ("64 records", "What to try next", "processor produce --samples"):
         assert piece in output
 
 

@@ -28,6 +28,7 @@ from tests.replay.test_dead_letters_command import (
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
+from tests.support.terminal import pretend_terminal
 
 pytestmark = pytest.mark.kafka
 
@@ -39,7 +40,7 @@ def installation(
     bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Installation]:
     """Two templates, one of which fails where a client has no nickname; nothing is a bad deployment."""
-    monkeypatch.setenv("COLUMNS", "300")
+    pretend_terminal(monkeypatch, 300)
     templates = write_templates(tmp_path / "templates", note=STRICT, paid=PLAIN)
     yield create_installation(
         bootstrap_servers,

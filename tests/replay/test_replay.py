@@ -22,6 +22,7 @@ from tests.cli.commands import run_command
 from tests.support.builders import SMS_HEAD
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
+from tests.support.terminal import pretend_terminal
 
 pytestmark = pytest.mark.kafka
 
@@ -34,7 +35,7 @@ def installation(
     bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Installation]:
     """One template, a store of its own for the tables, and no text that is folded."""
-    monkeypatch.setenv("COLUMNS", "300")
+    pretend_terminal(monkeypatch, 300)
     templates = tmp_path / "templates"
     templates.mkdir()
     (templates / "note.toml").write_text(NOTE)

@@ -64,6 +64,7 @@ from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 from tests.support.reference_rows import BLOCKED, CLIENT, INES
+from tests.support.terminal import pretend_terminal
 
 pytestmark = pytest.mark.kafka
 
@@ -80,7 +81,7 @@ def make_installation(
     servers: str, prefix: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> Installation:
     """With a templates directory and a state folder of its own."""
-    monkeypatch.setenv("COLUMNS", "300")
+    pretend_terminal(monkeypatch, 300)
     templates = folder / "templates"
     templates.mkdir()
     (templates / "note.toml").write_text(NOTE)

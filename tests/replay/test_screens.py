@@ -13,6 +13,7 @@ from tests.cli.commands import run_command
 from tests.replay.test_dead_letters_command import DONE_IT, PLAIN, STRICT, write_templates
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
+from tests.support.terminal import pretend_terminal
 
 pytestmark = pytest.mark.kafka
 
@@ -44,7 +45,7 @@ partition 0, offsets 0 to 6: 3 with outcome, 4 without
 ┏━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━┳━━━━━━━━━━┓
 ┃ template ┃ channel ┃ age       ┃ messages ┃
 ┡━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━╇━━━━━━━━━━┩
-│ paid     │ SMS     │ under 1 h │ 4        │
+│ paid     │ SMS     │ under 1 h │        4 │
 └──────────┴─────────┴───────────┴──────────┘
 missing: 4 messages of 4 events
 hint: nothing was written; --yes writes it, in about 1 s
@@ -54,7 +55,7 @@ partition 0, offsets 0 to 6: 3 with outcome, 4 without
 ┏━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━┳━━━━━━━━━━┓
 ┃ template ┃ channel ┃ age       ┃ messages ┃
 ┡━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━╇━━━━━━━━━━┩
-│ paid     │ SMS     │ under 1 h │ 4        │
+│ paid     │ SMS     │ under 1 h │        4 │
 └──────────┴─────────┴───────────┴──────────┘
 operation REPLAY-ID done: 4 messages of 4 events
 ## replay again
@@ -78,21 +79,30 @@ partition 0: no open dead letters of the selection
 nothing would pass now; `processor dead-letters` says who acts
 ## positions
 group GROUP in EVENTS
-partition  from  to  events     outputs hold
-0          7     8   1 skipped  up to 6
+┏━━━━━━━━━━━┳━━━━━━┳━━━━┳━━━━━━━━━━━┳━━━━━━━━━━━━━━┓
+┃ partition ┃ from ┃ to ┃ events    ┃ outputs hold ┃
+┡━━━━━━━━━━━╇━━━━━━╇━━━━╇━━━━━━━━━━━╇━━━━━━━━━━━━━━┩
+│ 0         │    7 │  8 │ 1 skipped │ up to 6      │
+└───────────┴──────┴────┴───────────┴──────────────┘
 hint: skipped events get no outcome; `processor replay` makes up for them
 hint: nothing was changed; `--yes --because TEXT` acts
 ## positions --yes
 group GROUP in EVENTS
-partition  from  to  events     outputs hold
-0          7     8   1 skipped  up to 6
+┏━━━━━━━━━━━┳━━━━━━┳━━━━┳━━━━━━━━━━━┳━━━━━━━━━━━━━━┓
+┃ partition ┃ from ┃ to ┃ events    ┃ outputs hold ┃
+┡━━━━━━━━━━━╇━━━━━━╇━━━━╇━━━━━━━━━━━╇━━━━━━━━━━━━━━┩
+│ 0         │    7 │  8 │ 1 skipped │ up to 6      │
+└───────────┴──────┴────┴───────────┴──────────────┘
 hint: skipped events get no outcome; `processor replay` makes up for them
 old positions saved in POSITIONS-ID.json; `processor positions --file` takes them back
 set 1 of 1 positions: operation POSITIONS-ID
 ## positions again
 group GROUP in EVENTS
-partition  from  to  events  outputs hold
-0          8     8   stays
+┏━━━━━━━━━━━┳━━━━━━┳━━━━┳━━━━━━━━┳━━━━━━━━━━━━━━┓
+┃ partition ┃ from ┃ to ┃ events ┃ outputs hold ┃
+┡━━━━━━━━━━━╇━━━━━━╇━━━━╇━━━━━━━━╇━━━━━━━━━━━━━━┩
+│ 0         │    8 │  8 │ stays  │              │
+└───────────┴──────┴────┴────────┴──────────────┘
 nothing to set: the group is there
 """
 
@@ -137,11 +147,14 @@ EXIT_CODES: Final = [1, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 def test_screens(
     installation: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    """The same on both: no table is too wide, and a line of text is folded by the terminal alone."""
-    monkeypatch.setenv("COLUMNS", str(columns))
+    """The same words on both, in the same order; no line is wider than the terminal."""
+    pretend_terminal(monkeypatch, columns)
     names, codes, texts = zip(*work_of_an_operator(capsys, installation), strict=True)
     assert EXIT_CODES == list(codes)
-    assert SCREENS == "".join(f"## {name}\n{text}" for name, text in zip(names, texts, strict=True))
+    screens = "".join(f"## {name}\n{text}" for name, text in zip(names, texts, strict=True))
+    assert SCREENS.split() == screens.split()
+    assert columns < 120 or screens == SCREENS
+    assert max(len(line) for text in texts for line in text.splitlines()) <= columns
 
 
 def test_the_same_for_machines(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,219 @@
+"""What people read on a terminal: lines and lists that break no word, so that a name can be copied as it stands.
+
+A list is a table where the terminal is wide enough for it, and one item below the other where it is not. Without a
+terminal nothing is wrapped: the rows are lines whose columns stand under each other, and can be searched.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from textwrap import TextWrapper
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LEAST_PROSE_CHARACTERS: Final = 24  # of a column; a narrower one is hard to read
+_BORDER: Final = 3  # characters of a table's column beside its text: two spaces and a line
+_INDENT: Final = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a list. Its cells are names, numbers or times, each kept on one line, unless they are `prose`."""
+
+    heading: str
+    prose: bool = False
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Rows under headings. Of a list that is no table the first column is the name of each item.
+
+    `separated`: rows of a table have lines between them.
+    """
+
+    columns: Sequence[Column]
+    title: str = ""
+    separated: bool = False
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def add(self, *cells: str) -> None:
+        """Add a row: a text for each column, in which what a terminal would obey is replaced."""
+        assert len(cells) == len(self.columns), (cells, self.columns)
+        self.rows.append(tuple(map(printable, cells)))
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: an event may hold anything. Line breaks and tabs stay."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
+
+
+class Screen:
+    """Stdout, for people. Writes at once; colours on a terminal alone, unless NO_COLOR is set."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.width = shutil.get_terminal_size().columns
+        self.console: Console = Console(width=self.width)  # rich takes 80 for TERM=dumb
+        self.is_terminal = self.console.is_terminal
+
+    def line(self, text: str, *, hang: int | None = None) -> None:
+        """Write a line, with its line break; on a terminal wrapped between words, as far in as it begins, or `hang`."""
+        text = printable(text)
+        lines = wrap(text, self.width, hang=hang) if self.is_terminal else [text]
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+
+    def listing(self, listing: Listing) -> None:
+        """Write a list; nothing for one without rows."""
+        if not listing.rows:
+            return
+        if self.is_terminal and (widths := table_widths(listing, self.width)) is not None:
+            self.console.print(_table(listing, widths))
+        else:
+            for line in list_lines(listing, self.width if self.is_terminal else None):
+                sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def wrap(text: str, width: int, *, hang: int | None = None) -> list[str]:
+    """`text` in lines of at most `width` characters, broken at spaces only; a longer word has a line of its own.
+
+    What is wrapped goes on where its line begins, or behind `hang` spaces.
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        begin = line[: len(line) - len(line.lstrip(" "))]
+        wrapper = TextWrapper(
+            width,
+            initial_indent=begin,
+            subsequent_indent=begin if hang is None else " " * hang,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+        )
+        lines += wrapper.wrap(line.strip()) or [""]
+    return lines
+
+
+def aligned(rows: Iterable[Sequence[str]], numbers: Sequence[bool] = ()) -> list[str]:
+    """Rows as lines whose columns stand under each other, none cut. `numbers`: which columns are to the right."""
+    rows = list(rows)
+    is_number = [*numbers, *[False] * (max(map(len, rows), default=0) - len(numbers))]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            _pad(text, width, to_right=right) for text, width, right in zip(row, widths, is_number, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _width(text: str) -> int:
+    """Cells of a terminal that `text` takes."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _pad(text: str, width: int, *, to_right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if to_right else text + space
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# As a table
+
+
+def table_widths(listing: Listing, width: int) -> list[int] | None:
+    """How wide each column is in a table that fits `width`; None where a name would have to be broken.
+
+    Names are as wide as they are; what is left goes to prose, by how much of it there is.
+    """
+    most = [max(_longest_line(text) for text in texts) for texts in _texts_by_column(listing)]
+    least = [
+        max(_longest_word(texts), min(longest, _LEAST_PROSE_CHARACTERS)) if column.prose else longest
+        for column, texts, longest in zip(listing.columns, _texts_by_column(listing), most, strict=True)
+    ]
+    spare = width - sum(least) - _BORDER * len(least) - 1
+    if spare < 0:
+        return None
+    wanted = [longest - needed for longest, needed in zip(most, least, strict=True)]
+    share = min(1.0, spare / sum(wanted)) if any(wanted) else 0.0
+    return [needed + int(want * share) for needed, want in zip(least, wanted, strict=True)]
+
+
+def _texts_by_column(listing: Listing) -> Iterator[list[str]]:
+    for number, column in enumerate(listing.columns):
+        yield [column.heading, *(row[number] for row in listing.rows)]
+
+
+def _longest_line(text: str) -> int:
+    return max(map(_width, text.split("\n")))
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max((_width(word) for text in texts for word in text.split()), default=0)
+
+
+def _table(listing: Listing, widths: Sequence[int]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    has_headings = any(column.heading for column in listing.columns)
+    table = Table(
+        title=Text(listing.title, overflow="fold") if listing.title else None,
+        title_justify="left",
+        show_lines=listing.separated,
+        show_header=has_headings,
+    )
+    for column, width in zip(listing.columns, widths, strict=True):
+        justify = "right" if column.is_number else "left"
+        table.add_column(Text(column.heading), width=width, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in listing.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# As lines
+
+
+def list_lines(listing: Listing, width: int | None) -> Iterator[str]:
+    """The lines of a list that is no table. `width`: of the terminal; None: there is none, and nothing is wrapped."""
+    if listing.title:
+        yield from [listing.title] if width is None else wrap(listing.title, width)
+    if width is None and not any("\n" in text for row in listing.rows for text in row):
+        headings = [tuple(column.heading for column in listing.columns)]
+        rows = (headings if any(headings[0]) else []) + listing.rows
+        yield from aligned(rows, [column.is_number for column in listing.columns])
+        return
+    for number, row in enumerate(listing.rows):
+        if number:
+            yield ""
+        yield from _item_lines(listing.columns, row, width)
+
+
+def _item_lines(columns: Sequence[Column], row: Sequence[str], width: int | None) -> Iterator[str]:
+    """The first cell, and below it the others that are not empty, beside their headings."""
+    name, *texts = row
+    if name:
+        yield from name.split("\n")
+    headings = [column.heading for column in columns[1:]]
+    beside = max(map(len, headings), default=0) + len(_INDENT)
+    for heading, text in zip(headings, texts, strict=True):
+        if not text:
+            continue
+        rest = None if width is None else width - len(_INDENT) - beside
+        if rest is not None and rest < max(_LEAST_PROSE_CHARACTERS, _longest_word([text])):
+            yield f"{_INDENT}{heading}".rstrip()
+            lines, margin = wrap(text, (width or 0) - 2 * len(_INDENT)), 2 * _INDENT
+        else:
+            lines, margin = text.split("\n") if rest is None else wrap(text, rest), _INDENT + " " * beside
+            first, *lines = lines
+            yield f"{_INDENT}{heading:<{beside}}{first}".rstrip()
+        yield from (f"{margin}{line}".rstrip() for line in lines)
