@@ -10,10 +10,10 @@ class Reason(StrEnum):
     """Why a record is a dead letter (header `dl.reason`); never the network or the registry."""
 
     BAD_FRAME = "BAD_FRAME"  #: No frame: wrong magic byte, under 5 bytes, bad schema header.
-    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry has no such id, or refused it for long. No response is Deferred.
-    INCOMPATIBLE_SCHEMA = "INCOMPATIBLE_SCHEMA"  #: Known, but not resolvable to a family.
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry has no such id, or refused it for long.
+    INCOMPATIBLE_SCHEMA = "INCOMPATIBLE_SCHEMA"  #: Our schema of the event cannot read what was written by it.
     UNKNOWN_EVENT = "UNKNOWN_EVENT"  #: The event's name is not known; MANUAL and DO_NOTHING on input too.
-    INVALID_EVENT = "INVALID_EVENT"  #: All else in the content: cut short, bytes left over, type, range, holders.
+    INVALID_EVENT = "INVALID_EVENT"  #: Anything else in the content: cut short, bytes left over, a type, a range.
     MISSING_KEY = "MISSING_KEY"  #: The record has no key.
     WRONG_KEY = "WRONG_KEY"  #: The key is not the event's ordering key, and the check is strict.
     EVENT_TOO_LARGE = "EVENT_TOO_LARGE"  #: Over PROCESSOR_MAX_EVENT_BYTES.
@@ -27,10 +27,10 @@ class TemplateReason(StrEnum):
     """Why one template failed for one record (entries of `dl.failed`)."""
 
     MISSING_VALUE = "MISSING_VALUE"  #: A placeholder without a value, under `strict` or in the path of an address.
-    LOOKUP_MISSING = "LOOKUP_MISSING"  #: A row of a reference table is invalid, or missing under `missing_row` fail.
+    LOOKUP_MISSING = "LOOKUP_MISSING"  #: A row of a reference table is invalid, or missing where that fails.
     INVALID_JSON_BODY_SYNTAX = "INVALID_JSON_BODY_SYNTAX"  #: Of older records: no body of a template that loads.
     MAX_MESSAGE_SIZE_LIMIT_EXCEEDED = "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED"  #: An output over its topic's limit.
-    TEMPLATE_SUSPENDED = "TEMPLATE_SUSPENDED"  #: Its circuit breaker is open; a redrive makes the message.
+    TEMPLATE_SUSPENDED = "TEMPLATE_SUSPENDED"  #: The template was suspended; a redrive makes the message.
     OTHER = "OTHER"  #: A value that a link or FORMAT cannot have, say; the detail says which.
 
 

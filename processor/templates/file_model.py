@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, RecipientKind
@@ -28,30 +28,37 @@ class Section(BaseModel):
 class ExpectedSection(Section):
     """What a sample expects; None for what it does not compare."""
 
-    subject: str | None = None
-    body: str | None = None
-    destination: str | None = None
-    state: str | None = None
+    subject: str | None = Field(default=None, description="The subject; left out, it is not compared.")
+    body: str | None = Field(default=None, description="The body; left out, it is not compared.")
+    destination: str | None = Field(default=None, description="The address or number; left out, it is not compared.")
+    state: str | None = Field(
+        default=None, description="QUEUED or FAILED, for a stream event SENT; left out, it is not compared."
+    )
 
 
 class SampleSection(Section):
     """One `[[sample]]`. `subscribed`: whether the event's holder is, whatever the template's option."""
 
-    name: str
-    event: str
-    subscribed: bool = True
-    expected: ExpectedSection = ExpectedSection()
+    name: str = Field(description="What `check` and `preview --sample` call it.")
+    event: str = Field(description="File of one event in JSON, in the folder of the templates.")
+    subscribed: bool = Field(
+        default=True, description="Whether the holder is subscribed, whatever the template's `subscription`."
+    )
+    expected: ExpectedSection = Field(
+        default=ExpectedSection(),
+        description="What the message has. Left out: that there is one, with `subscribed = false` none.",
+    )
 
 
 class AttachmentSection(Section):
     """One `[[attachment]]`. `href` is never empty where it is left out."""
 
-    id: str
-    name: str
-    content_type: str
-    file_size: int
-    file_name: str
-    href: str = ""
+    id: str = Field(description="Its key.")
+    name: str = Field(description="Its name.")
+    content_type: str = Field(description="Its media type.")
+    file_size: int = Field(description="Its size in bytes.")
+    file_name: str = Field(description="The name of its file.")
+    href: str = Field(default="", description="Where it is found; left out, it is made of the id.")
 
     @model_validator(mode="before")
     @classmethod
@@ -64,30 +71,30 @@ class AttachmentSection(Section):
 class LocaleSection(Section):
     """One `[locale.TAG]`: the texts in another language."""
 
-    subject: str | None = None
-    body: str | None = None
-    body_file: str | None = None
+    subject: str | None = Field(default=None, description="The subject in this language.")
+    body: str | None = Field(default=None, description="The body in this language.")
+    body_file: str | None = Field(default=None, description="A UTF-8 file with it, instead of `body`.")
 
 
 class WebhookSection(Section):
     """The `[webhook]`."""
 
-    url: str | None = None
-    request_type: str = RequestType.POST.value
-    headers: dict[str, str] = {}
-    authorization: str = Authorization.NONE.value
-    username: str | None = None
-    password_env: str | None = None
+    url: str | None = Field(default=None, description="The address. A placeholder may stand behind the host only.")
+    request_type: str = Field(default=RequestType.POST.value, description="The method.")
+    headers: dict[str, str] = Field(default={}, description="Headers that are the same for all messages.")
+    authorization: str = Field(default=Authorization.NONE.value, description="How the caller is known.")
+    username: str | None = Field(default=None, description="The user of BASIC_AUTHORIZATION.")
+    password_env: str | None = Field(default=None, description="The environment variable that holds its password.")
 
 
 class ConditionSection(Section):
     """One `[[condition]]`."""
 
-    field: str | None = None
-    operator: str | None = None
-    value: Any = None
-    second_value: Any = None
-    values: list[Any] | None = None
+    field: str | None = Field(default=None, description="A placeholder's name without braces, or a custom field, CF:….")
+    operator: str | None = Field(default=None, description="How it is compared.")
+    value: Any = Field(default=None, description="The operand of most operators.")
+    second_value: Any = Field(default=None, description="The upper end of BETWEEN.")
+    values: list[Any] | None = Field(default=None, description="The operands of IN.")
 
     @property
     def operands(self) -> dict[str, list[Any]]:
@@ -108,33 +115,50 @@ class TemplateFile(Section):
     What is None and must not be has a diagnostic of its own, so that all else can be checked in the same go.
     """
 
-    id: str | None = None
-    key: str | None = None
-    version: int | None = None
-    name: str | None = None
-    type: str | None = None
-    event: str | list[str] | None = None
-    target: str | None = None
-    recipient: str | None = None
-    recipient_role: str | None = None
-    recipient_field: str | None = None
-    subject: str | None = None
-    body: str | None = None
-    body_file: str | None = None
-    content_type: str | None = None
-    webhook: WebhookSection | None = None
-    category: str | None = None
-    attachment: list[AttachmentSection] = []
-    trigger: str = "AUTOMATIC"
-    trigger_days: int | None = None
-    match: str = Match.ALL.value
-    condition: list[ConditionSection] = []
-    subscription: str | None = None
-    active: bool = True
-    strict: bool = False
-    default_locale: str = "en"
-    locale: dict[str, LocaleSection] = {}
-    sample: list[SampleSection] = []
+    id: str | None = Field(default=None, description="Its id, 1 to 63 of a-z, 0-9 and -, which the file is called by.")
+    key: str | None = Field(
+        default=None, description="Its encoded key, 32 hexadecimal digits; left out, it is made of the id."
+    )
+    version: int | None = Field(
+        default=None, description="Raised with each change of the text, conditions or addresses."
+    )
+    name: str | None = Field(default=None, description="Its name, for people; the title of a TASK.")
+    type: str | None = Field(default=None, description="The channel.")
+    event: str | list[str] | None = Field(
+        default=None, description="The event or events that it makes messages of; MANUAL with trigger MANUAL."
+    )
+    target: str | None = Field(default=None, description="What the events are about.")
+    recipient: str | None = Field(default=None, description="Whom an EMAIL or SMS is for.")
+    recipient_role: str | None = Field(default=None, description="The role, of recipient GROUP_ROLE.")
+    recipient_field: str | None = Field(
+        default=None, description="The custom field with the address, of recipient CUSTOM_FIELD."
+    )
+    subject: str | None = Field(default=None, description="The subject of an EMAIL.")
+    body: str | None = Field(default=None, description="The text.")
+    body_file: str | None = Field(default=None, description="A UTF-8 file with the text, instead of `body`.")
+    content_type: str | None = Field(
+        default=None,
+        description="The media type of the body; left out, an EMAIL is text/html.",
+    )
+    webhook: WebhookSection | None = Field(default=None, description="How a WEB_HOOK is called.")
+    category: str | None = Field(default=None, description="The id of its category, which a contact may have left.")
+    attachment: list[AttachmentSection] = Field(default=[], description="Files that go with an EMAIL.")
+    trigger: str = Field(default="AUTOMATIC", description="Whether an event makes the message, or a person sends it.")
+    trigger_days: int | None = Field(
+        default=None, description="Days until a REPAYMENT_REMINDER's instalment is due, negative behind it."
+    )
+    match: str = Field(default=Match.ALL.value, description="Whether all of the conditions have to be true, or any.")
+    condition: list[ConditionSection] = Field(default=[], description="What has to be true of the event.")
+    subscription: str | None = Field(
+        default=None, description="Whether holders get it unless they opted out, or only if they opted in."
+    )
+    active: bool = Field(default=True, description="False switches it off, in a new version.")
+    strict: bool = Field(
+        default=False, description="Whether a missing value fails the message, instead of being left empty."
+    )
+    default_locale: str = Field(default="en", description="The language of the text above, a tag of BCP 47.")
+    locale: dict[str, LocaleSection] = Field(default={}, description="The same text in other languages, by tag.")
+    sample: list[SampleSection] = Field(default=[], description="Events beside what the template makes of them.")
 
     @property
     def events(self) -> list[str]:
@@ -176,19 +200,26 @@ def json_schema() -> dict[str, Any]:
     schema["required"] = list(REQUIRED)
     properties = schema["properties"]
     for name, words in CLOSED_LISTS.items():
-        properties[name] = _enum(words)
+        _narrow(properties, name, _enum(words))
     names = {"enum": [*EVENTS, MANUAL]}
-    properties["event"] = {"anyOf": [names, {"type": "array", "items": names, "minItems": 1, "uniqueItems": True}]}
-    properties["id"] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
-    properties["version"] = {"type": "integer", "minimum": 1, "maximum": VERSION_LIMIT}
-    condition = schema["$defs"][ConditionSection.__name__]["properties"]
-    condition["operator"] = _enum(Operator)
+    several = {"type": "array", "items": names, "minItems": 1, "uniqueItems": True}
+    _narrow(properties, "event", {"anyOf": [names, several]})
+    _narrow(properties, "id", {"type": "string", "pattern": f"^{ID_PATTERN}$"})
+    _narrow(properties, "version", {"type": "integer", "minimum": 1, "maximum": VERSION_LIMIT})
+    _narrow(schema["$defs"][ConditionSection.__name__]["properties"], "operator", _enum(Operator))
     webhook = schema["$defs"][WebhookSection.__name__]["properties"]
-    webhook["request_type"], webhook["authorization"] = _enum(RequestType), _enum(Authorization)
+    _narrow(webhook, "request_type", _enum(RequestType))
+    _narrow(webhook, "authorization", _enum(Authorization))
     return schema
 
 
-def _enum(words: Iterable[str]) -> dict[str, list[str]]:
+def _narrow(properties: dict[str, Any], name: str, values: dict[str, Any]) -> None:
+    """Have the property take `values` instead of any text or number."""
+    kept = ("default", "description") if properties[name].get("default") is not None else ("description",)
+    properties[name] = {**{key: properties[name][key] for key in kept}, **values}
+
+
+def _enum(words: Iterable[str]) -> dict[str, Any]:
     return {"enum": [str(word) for word in words]}
 
 

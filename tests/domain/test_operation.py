@@ -22,10 +22,10 @@ BEGAN = datetime(2026, 11, 29, 7, 55, 1, tzinfo=UTC)
             "replay-20261129T075501Z-3f2a91c0",
         ),
     ],
-    ids=["contract", "microseconds", "zone"],
+    ids=["published", "microseconds", "zone"],
 )
 def test_an_id_says_what_was_begun_and_when(kind: OperationKind, began_at: datetime, expected: str) -> None:
-    """The contract's example to the letter; the time in UTC, cut to seconds."""
+    """The published example to the letter; the time in UTC, cut to seconds."""
     assert expected == operation_id(kind, began_at, random=bytes.fromhex("3f2a91c0"))
 
 

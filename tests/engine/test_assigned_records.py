@@ -37,7 +37,7 @@ def produce(installation: Installation, numbers: Iterable[int], *, partition: in
 
 def test_a_new_group(bootstrap_servers: str, topic_prefix: str) -> None:
     """Each partition has its record with the commit of its start, before there is any event; the first batch has none.
-    All fields are the contract's; the partition's number is the key."""
+    It has all the fields, and the partition's number as key."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2, instance_id="host-a")
     installation.run()
     produce(installation, range(3))

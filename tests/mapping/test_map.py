@@ -1322,7 +1322,7 @@ _BREAKERS: list[Callable[[], Any]] = [
 
 @pytest.mark.parametrize("broken", _BREAKERS)
 def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any]) -> None:
-    """Claim 12: messages, statuses and stream events of the others are the same bytes, the digest of the set aside."""
+    """Messages, statuses and stream events of the others are the same bytes, the digest of the set aside."""
     record = make_record(make_event(account__name="a\x01" * 100))
     others = [make_template("other"), make_email("mail")]
     alone = make_context(*others)

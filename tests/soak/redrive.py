@@ -3,7 +3,7 @@
 On a broker of its own. Unknown schemas, a failing template, events over the limit, invalid ones that a person edits:
 after each correction the dry run has to show exactly the letters of that cause, and the redrive to make exactly their
 messages, whatever it is killed by. What must be there is said by the events alone: each gets one message of each
-template, under the key that the contract gives it.
+template, under its encodedKey.
 """
 
 import argparse

@@ -41,8 +41,9 @@ _FIXED: Final[Mapping[str, str]] = {
 
 
 #: A broker that is late with its heartbeat is fenced: its partitions have no leader for a moment, and its coordinator
-#: may skip the markers of a transaction (docs/decisions.md). One that is not started again is given the time that a
-#: busy machine may need; one that is comes back after a kill only when this has passed, so it has Kafka's default.
+#: may skip the markers of a transaction (docs/design.md, "Known violations"). One that is not started again is given
+#: the time that a busy machine may need; one that is comes back after a kill only when this has passed, so it has
+#: Kafka's default.
 _STARTED_ONCE: Final[Mapping[str, str]] = {"broker.session.timeout.ms": "90000"}
 _STARTED_AGAIN: Final[Mapping[str, str]] = {"broker.session.timeout.ms": "9000"}
 

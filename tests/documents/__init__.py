@@ -1,0 +1,1 @@
+"""The documents: those that are made from the code, and the tests that hold them all."""
