@@ -9,12 +9,15 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two thirds of a test's time are waiting for a broker or a process, so there are three processes for each core.
 TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(), 12))')
 BUILT_OF := pyproject.toml constraints.txt hatch_build.py processor/_native.pyx
+CORE_TESTS := not (kafka or container or process or corpus)
+OTHER_VENV := build/$(notdir $(PYTHON))
+SCENARIO ?= killed_at_every_step and not recovery
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES)
 
-.PHONY: help demo check test unit lint soak fuzz equality bench bench-smoke wheel clean
+.PHONY: help demo fmt check lint unit test test-python cov docs demo-picture lock soak fuzz equality bench bench-smoke wheel clean
 
 help:  ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,19 +33,19 @@ $(VENV)/.dev: $(BIN)/python $(BUILT_OF)
 demo: $(VENV)/.demo  ## the main job on sample events, on a real local Kafka
 	$(BIN)/processor demo
 
-check: $(VENV)/.dev  ## in less than a minute: style, types, import contracts, the tests that start no process
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/lint-imports
-	$(BIN)/mypy
-	$(BIN)/pytest -n logical --quiet -m "not (kafka or container or process or corpus)" \
-		--hypothesis-profile check
+fmt: $(VENV)/.dev  ## format all code, and mend what ruff can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
 
-lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
-	$(BIN)/ruff check .
+check: lint  ## in about two minutes: style, types, import contracts, the tests that start no process
+	$(BIN)/pytest -n logical --quiet -m "$(CORE_TESTS)" --hypothesis-profile check
+
+lint: $(VENV)/.dev  ## ruff, codespell, mypy --strict, import contracts
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 unit: $(VENV)/.dev  ## the tests that need no broker
 	$(PYTEST) -m "not kafka and not container"
@@ -50,6 +53,29 @@ unit: $(VENV)/.dev  ## the tests that need no broker
 test: lint  ## all the tests, on a real local Kafka
 	$(PYTEST) -m "not long" --ignore=tests/scenarios --durations=20
 	$(BIN)/pytest tests/scenarios --durations=20  # by itself: its scenarios run side by side and load the machine
+
+test-python:  ## the core tests and a scenario by another Python (PYTHON=python3.12)
+	$(PYTHON) -m venv $(OTHER_VENV)
+	$(OTHER_VENV)/bin/pip install --quiet --editable '.[dev]'
+	$(OTHER_VENV)/bin/pytest -n logical --quiet -m "$(CORE_TESTS)" --hypothesis-profile check
+	$(OTHER_VENV)/bin/pytest --quiet tests/scenarios/test_exactly_once.py -k "$(SCENARIO)"
+	$(OTHER_VENV)/bin/python -VV
+
+cov: $(VENV)/.dev  ## which lines and branches of the core its own tests do not reach
+	$(BIN)/pytest -n logical --quiet -m "$(CORE_TESTS)" --hypothesis-profile check \
+		--cov processor/domain --cov processor/wire --cov processor/mapping --cov-branch --cov-report term-missing:skip-covered
+
+docs: $(VENV)/.dev  ## write the pages that are made from the code (docs/reference, docs/decisions/README.md)
+	$(BIN)/python -m tests.documents
+
+demo-picture: $(VENV)/.dev  ## run the demo, and draw its screen (docs/demo.svg)
+	$(BIN)/python -m tests.documents.demo_picture
+
+lock:  ## write constraints.txt again, with the newest versions that go together
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	PIP_CONSTRAINT= build/lock/bin/pip install --quiet '.[dev,wheel]'
+	build/lock/bin/pip freeze --exclude processor > constraints.txt
 
 soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then faults for an hour (SOAK_SECONDS=3600)
 	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600
