@@ -1,8 +1,6 @@
 """`processor produce`: events onto the input topic, from a file of JSON lines, the shipped samples, or generated."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,11 +8,12 @@ import typer
 
 from processor.cli import output
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line
+from processor.cli.progress import tracking_bar
 from processor.errors import DependencyError, UsageError
 from processor.wire.wire_format import WireFormat
 
 if TYPE_CHECKING:
-    from processor.demo.produce import EventSource, ProduceReport, Track
+    from processor.demo.produce import EventSource, ProduceReport
 
 EXAMPLE: Final = "processor produce --count 1000 --rate 100"
 
@@ -57,7 +56,7 @@ def command(
         source = Generated(count) if seed is None else Generated(count, seed)
     options = ProduceOptions(source, rate=rate, format=wire_format, skip_bad=skip_bad)
     settings = output.load_quiet_settings()
-    with _progress_bar() as track:
+    with tracking_bar() as track:
         report = produce(settings, options, track=track)
     _print_diagnostics(report, str(file) if file is not None else "event")
     if as_json:
@@ -71,20 +70,6 @@ def command(
             "message",
         )
     return FINDINGS_EXIT_CODE if report.rejected_count and not skip_bad else 0
-
-
-@contextmanager
-def _progress_bar() -> "Iterator[Track]":
-    """A bar on stderr, where that is a terminal, for what is iterated."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=screen, transient=True, redirect_stdout=False, disable=not screen.is_terminal
-    ) as bar:
-        yield lambda what, items, total: iter(bar.track(items, total=total, description=what))
 
 
 def _print_diagnostics(report: "ProduceReport", name: str) -> None:
