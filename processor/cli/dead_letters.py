@@ -92,8 +92,7 @@ def command(
 ) -> int:
     """Show which records could not be mapped, why, and who acts.
 
-    Or export them to be corrected. Nothing is changed. The exit code is 1 while one of the selection is open or parked.
-    """
+    Nothing is changed. The exit code is 1 while one of the selection is open or parked."""
     _check_views(as_list=as_list, show=show, export=export, unmasked=unmasked, as_json=as_json)
     viewer = viewer_of(by, because, unmasked=unmasked)
     from processor.replay.dead_letter_groups import GroupBy

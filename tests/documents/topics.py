@@ -34,11 +34,12 @@ def topics_page() -> str:
     ]
     tables = [
         (
-            f"`{names[f'PROCESSOR_TOPICS__{reference.upper()}']}`",
+            f"`{spec.topic}`",
             f"`PROCESSOR_TOPICS__{reference.upper()}`",
+            spec.key,
             f"`{plan[reference].cleanup}`",
         )
-        for reference in TABLES
+        for reference, spec in TABLES.items()
     ]
     return page(
         "Topics",
@@ -56,7 +57,7 @@ def topics_page() -> str:
         table(("Topic", "Setting", "Key", "Value", "Partitions", "Clean-up"), outputs),
         "## Reference tables",
         "Rows in JSON by key, compacted, one partition each: see [reference tables](../guides/reference-tables.md).",
-        table(("Topic", "Setting", "Clean-up"), tables),
+        table(("Topic", "Setting", "Key", "Clean-up"), tables),
     )
 
 

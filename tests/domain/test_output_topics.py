@@ -1,16 +1,12 @@
 """OUTPUTS: a row for each output, and what else is made of a row."""
 
-import re
 from dataclasses import fields
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, FixedOutput, OutputTopics, OutputValue, Partitioning
 from processor.settings import FIXED_TOPICS, TopicSettings
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def test_every_output_has_a_topic_a_setting_and_a_row() -> None:
@@ -35,11 +31,3 @@ def test_proofs_are_co_partitioned(output: FixedOutput) -> None:
     spec = OUTPUTS[output]
 
     assert not spec.is_proof or spec.partitioning is Partitioning.AS_EVENTS
-
-
-@pytest.mark.parametrize("output", OUTPUTS)
-def test_the_readme_names_each_topic_and_its_key(output: FixedOutput) -> None:
-    """What consumers read of a topic's key is what the table says."""
-    spec = OUTPUTS[output]
-
-    assert re.search(rf"^\| `{re.escape(spec.topic)}` \| {re.escape(spec.key)} \|", README.read_text(), re.MULTILINE)

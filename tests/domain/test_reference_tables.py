@@ -1,7 +1,5 @@
 """TABLES: a row for each reference table, and what else is made of a row."""
 
-import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,7 +9,6 @@ from processor.kafka.topic_plan import DEFAULT_PARTITIONS, planned_topics
 from processor.mapping.reference import parse_row
 from processor.settings import FIXED_TOPICS, Settings, TopicSettings
 
-README = Path(__file__).parents[2] / "README.md"
 ROWS = {  # a row of each table
     Table.CONTACTS: b'{"id": "CTT-4410-0093-7715", "name": "Ines Duarte"}',
     Table.CATEGORIES: b'{"name": "Loan payments"}',
@@ -38,11 +35,3 @@ def test_every_table_has_a_row_a_setting_and_a_topic() -> None:
 def test_a_row_is_read_as_its_table_says(table: Table) -> None:
     """Each table has a parser, and what it gives is of the table's type."""
     assert type(parse_row(table, "NTC-3300-0041", ROWS[table])) is TABLES[table].row
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_the_readme_names_each_topic_and_its_key(table: Table) -> None:
-    """What those who write a table read of its key is what the table says."""
-    spec = TABLES[table]
-
-    assert re.search(rf"^\| `{re.escape(spec.topic)}` \| {re.escape(spec.key)} \|", README.read_text(), re.MULTILINE)

@@ -87,7 +87,7 @@ def dead_letters(installation: Installation) -> list[DeadLetter]:
 
 
 def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Every reader can show their times; as in README."""
+    """Every reader can show their times, with fastavro and the published schemas."""
     installation = with_any_times(create_installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
     produce(installation, [(1, IN_MICROSECONDS)])
     installation.run()
