@@ -46,14 +46,14 @@ class SampleSection(Section):
     )
     expected: ExpectedSection = Field(
         default=ExpectedSection(),
-        description="What the message has. Left out: that there is one, with `subscribed = false` none.",
+        description="What the message has; left out with `subscribed = false`, where there is none.",
     )
 
 
 class AttachmentSection(Section):
     """One `[[attachment]]`. `href` is never empty where it is left out."""
 
-    id: str = Field(description="Its key.")
+    id: str = Field(description="Its id, as in ATT-1150-0093-2201.")
     name: str = Field(description="Its name.")
     content_type: str = Field(description="Its media type.")
     file_size: int = Field(description="Its size in bytes.")
@@ -120,7 +120,7 @@ class TemplateFile(Section):
         default=None, description="Its encoded key, 32 hexadecimal digits; left out, it is made of the id."
     )
     version: int | None = Field(
-        default=None, description="Raised with each change of the text, conditions or addresses."
+        default=None, description="Raised with each change but of comments, samples and values of headers."
     )
     name: str | None = Field(default=None, description="Its name, for people; the title of a TASK.")
     type: str | None = Field(default=None, description="The channel.")
@@ -128,7 +128,7 @@ class TemplateFile(Section):
         default=None, description="The event or events that it makes messages of; MANUAL with trigger MANUAL."
     )
     target: str | None = Field(default=None, description="What the events are about.")
-    recipient: str | None = Field(default=None, description="Whom an EMAIL or SMS is for.")
+    recipient: str | None = Field(default=None, description="Whom an EMAIL, SMS or TASK is for.")
     recipient_role: str | None = Field(default=None, description="The role, of recipient GROUP_ROLE.")
     recipient_field: str | None = Field(
         default=None, description="The custom field with the address, of recipient CUSTOM_FIELD."
