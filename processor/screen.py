@@ -7,7 +7,7 @@ terminal nothing is wrapped: the rows are lines whose columns stand under each o
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +21,13 @@ _INDENT: Final = "  "
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a list. Its cells are names, numbers or times, each kept on one line, unless they are `prose`."""
+    """A column of a list. Its cells are names, numbers or times, each kept on one line, unless they are `prose`. One
+    that is `optional` is left out where a table would not fit otherwise."""
 
     heading: str
     prose: bool = False
     is_number: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,12 @@ class Listing:
     title: str = ""
     separated: bool = False
     rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def without_optional(self) -> "Listing":
+        """The same without its optional columns."""
+        kept = [number for number, column in enumerate(self.columns) if not column.optional]
+        rows = [tuple(row[number] for number in kept) for row in self.rows]
+        return replace(self, columns=[self.columns[number] for number in kept], rows=rows)
 
     def add(self, *cells: str) -> None:
         """Add a row: a text for each column, in which what a terminal would obey is replaced."""
@@ -75,7 +83,7 @@ class Screen:
         if self.is_terminal and (widths := table_widths(listing, self.width)) is not None:
             self.console.print(_table(listing, widths))
         else:
-            for line in list_lines(listing, self.width if self.is_terminal else None):
+            for line in list_lines(listing, self.width) if self.is_terminal else plain_lines(listing):
                 sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
@@ -183,15 +191,36 @@ def _table(listing: Listing, widths: Sequence[int]) -> "Table":
 # As lines
 
 
-def list_lines(listing: Listing, width: int | None) -> Iterator[str]:
-    """The lines of a list that is no table. `width`: of the terminal; None: there is none, and nothing is wrapped."""
+def plain_lines(listing: Listing) -> Iterator[str]:
+    """The lines of a list without a terminal: a line for each row, or for each text of one that has several lines."""
     if listing.title:
-        yield from [listing.title] if width is None else wrap(listing.title, width)
-    if width is None and not any("\n" in text for row in listing.rows for text in row):
-        headings = [tuple(column.heading for column in listing.columns)]
-        rows = (headings if any(headings[0]) else []) + listing.rows
-        yield from aligned(rows, [column.is_number for column in listing.columns])
-        return
+        yield listing.title
+    if any("\n" in text for row in listing.rows for text in row):
+        yield from _items(listing, None)
+    else:
+        yield from _columns(listing)
+
+
+def list_lines(listing: Listing, width: int) -> Iterator[str]:
+    """The lines of a list that fits no table, on a terminal of this width: columns without a border, else items."""
+    if listing.title:
+        yield from wrap(listing.title, width)
+    if not any(column.prose for column in listing.columns):
+        for shown in (listing, listing.without_optional()):
+            lines = _columns(shown)
+            if max(map(_width, lines)) <= width:
+                yield from lines
+                return
+    yield from _items(listing, width)
+
+
+def _columns(listing: Listing) -> list[str]:
+    headings = [tuple(column.heading for column in listing.columns)]
+    rows = (headings if any(headings[0]) else []) + listing.rows
+    return aligned(rows, [column.is_number for column in listing.columns])
+
+
+def _items(listing: Listing, width: int | None) -> Iterator[str]:
     for number, row in enumerate(listing.rows):
         if number:
             yield ""

@@ -62,6 +62,28 @@ def test_a_list_where_no_table_fits(capsys: pytest.CaptureFixture[str], monkeypa
     ] == shown(listing, 40, capsys, monkeypatch)
 
 
+def test_columns_without_a_border(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names alone need no border; what is optional is left out where the terminal is narrower still."""
+    listing = Listing((Column("topic"), Column("policy", optional=True), Column("state")))
+    listing.add("communications.messages", "compact,delete", "ok")
+
+    assert [
+        "topic                    policy          state",
+        "communications.messages  compact,delete  ok",
+    ] == shown(listing, 48, capsys, monkeypatch)
+    assert [
+        "topic                    state",
+        "communications.messages  ok",
+    ] == shown(listing, 40, capsys, monkeypatch)
+    assert [
+        "communications.messages",
+        "  policy",
+        "    compact,delete",
+        "  state",
+        "    ok",
+    ] == shown(listing, 25, capsys, monkeypatch)
+
+
 def test_without_a_terminal_nothing_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each row, so that it can be searched for and cut."""
     Screen().listing(make_listing(ROW, ("sms", "3", "Short")))

@@ -165,7 +165,7 @@ def _print_place(explanation: "PlaceExplanation", settings: "Settings", *, maske
         listing.add(name, past, today.get(name, ""))
     screen.listing(listing)
     if explanation.today is not None and any(result.depends_on_tables for result in explanation.today.templates):
-        screen.line(_TABLES_NOT_READ)
+        screen.line(f"\n{_TABLES_NOT_READ}; and whether the event came before")
 
 
 def _record_lines(explanation: "PlaceExplanation", settings: "Settings") -> Iterator[str]:
@@ -190,11 +190,13 @@ def _record_lines(explanation: "PlaceExplanation", settings: "Settings") -> Iter
     position = explanation.group_position
     place = "has no position" if position is None else f"goes on at offset {position}"
     yield f"group {settings.group_id} {place} in this partition"
-    if not explanation.outcomes:
+    if explanation.wrong_key and today is not None and today.orderingKey is not None:
+        yield f"not keyed by its ordering key, {today.orderingKey}: order is not kept"
+    if not explanation.outcomes and explanation.state is not RecordState.NOT_A_RECORD:
         yield _why_nothing(explanation)
     sets = dict.fromkeys(outcome.set_version for outcome in explanation.outcomes if outcome.set_version is not None)
     then = f"template set then {', '.join(sets)}; " if sets else "template set "
-    yield f"{then}today {explanation.set_version}"
+    yield f"{then}today {'the same' if [*sets] == [explanation.set_version] else explanation.set_version}"
 
 
 def _why_nothing(explanation: "PlaceExplanation") -> str:
@@ -264,6 +266,7 @@ def _as_json(explanation: "PlaceExplanation", *, masked: bool) -> dict[str, Any]
         "endOffset": explanation.end_offset,
         "groupPosition": explanation.group_position,
         "passed": explanation.was_passed,
+        "wrongKey": explanation.wrong_key,
         "outcomes": [_outcome_as_json(outcome, masked=masked) for outcome in explanation.outcomes],
         "setVersion": explanation.set_version,
         "today": None if explanation.today is None else asdict(explanation.today),

@@ -89,4 +89,5 @@ def _print_diagnostics(report: "ProduceReport", name: str) -> None:
 def _print_summary(report: "ProduceReport") -> None:
     early = ", stopped early" if report.stopped else ""
     skipped = f", {report.rejected_count} bad" if report.rejected_count else ""
-    print_line(f"{report.delivered} events on {report.topic} in {report.seconds:.1f} s{skipped}{early}")
+    events = "1 event" if report.delivered == 1 else f"{report.delivered} events"
+    print_line(f"{events} on {report.topic} in {report.seconds:.1f} s{skipped}{early}")

@@ -101,7 +101,12 @@ def _print_report(report: "TopicReport", *, as_json: bool) -> None:
             }
         )
         return
-    columns = [Column("topic"), Column("partitions", is_number=True), *map(Column, _CONFIG_SHOWN), Column("state")]
+    columns = [
+        Column("topic"),
+        Column("partitions", is_number=True),
+        *(Column(name, optional=True) for name in _CONFIG_SHOWN),
+        Column("state"),
+    ]
     listing, screen = Listing(columns), Screen()
     for planned in report.plan:
         topic = _topic_json(planned, report)

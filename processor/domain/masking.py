@@ -8,6 +8,7 @@ from processor.domain.placeholders import VALUE_MASK
 _PROGRAMS_OWN_DETAIL: Final = frozenset(
     (
         "EMPTY_RECORD",
+        "TENANT_DISABLED",
         "UNKNOWN_SCHEMA",
         "EVENT_TOO_LARGE",
         "DUPLICATE_EVENT",
@@ -21,7 +22,7 @@ _PROGRAMS_OWN_DETAIL: Final = frozenset(
         "TEMPLATE_SUSPENDED",
     )
 )
-"""Reasons whose detail has places, ids of schemas, names of templates and limits, and nothing of the event."""
+"""Reasons whose detail has places, ids of schemas, names of templates, limits and the tenant: nothing of a customer."""
 
 _VALUES: Final = (  # what may be of a customer -> what is shown
     (re.compile(r"(the value is ).*", re.DOTALL), rf"\1{VALUE_MASK}"),

@@ -10,7 +10,7 @@ from enum import StrEnum
 from confluent_kafka import Message
 
 from processor.domain.outcome import SourceOutcome
-from processor.domain.reasons import DecisionReason
+from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import RecordPosition, SourceRecord
 from processor.domain.template import TemplateSet
 from processor.engine.output_scan import OnProgress, OutcomeReader
@@ -61,6 +61,7 @@ class PlaceExplanation:
     outcomes: tuple[SourceOutcome, ...]
     set_version: str
     today: Explanation | None
+    wrong_key: bool = False  #: The record is not keyed by its event's ordering key.
 
     @property
     def was_passed(self) -> bool:
@@ -98,6 +99,7 @@ def explain_at(
         require_partition(settings, partition_counts(admin, settings), position.partition)
         extent = partition_extent(admin, position.topic, position.partition, hint=READ_HINT)
         record = _read_record(settings, position, extent)
+        today = None if record is None else _explain_record(record, settings, schemas, templates, schema_of, masked)
         outcomes = OutcomeReader(settings, schemas, position.partition, schema_of=schema_of, admin=admin)
         return PlaceExplanation(
             position=position,
@@ -108,7 +110,8 @@ def explain_at(
             group_position=group_positions(settings, [position.partition]).get(position.partition),
             outcomes=tuple(outcomes.outcomes_of(position.offset, on_progress=on_progress)),
             set_version=templates.digest,
-            today=None if record is None else _explain_record(record, settings, schemas, templates, schema_of, masked),
+            today=today,
+            wrong_key=_has_wrong_key(record, today),
         )
 
 
@@ -136,6 +139,14 @@ def _read_record(settings: Settings, position: RecordPosition, extent: Extent) -
             reader, position.topic, position.partition, position.offset, position.offset + 1
         )
         return next((source_record(message, position.topic) for message in records), None)
+
+
+def _has_wrong_key(record: SourceRecord | None, today: Explanation | None) -> bool:
+    if record is None or record.key is None or today is None:
+        return False
+    if today.orderingKey is None:  # no event of it was made
+        return today.reason == Reason.WRONG_KEY
+    return record.key != today.orderingKey.encode()
 
 
 def _explain_record(

@@ -29,6 +29,11 @@ from processor.domain.reasons import DecisionReason
         ("OTHER", "called +351 912 345 678 twice", "called *** twice"),
         ("OTHER", "card 4111111111111111 on 2026-03-14", "card *** on ***"),
         ("INVALID_EVENT", "cut short: 120 bytes announced, 12 left", "cut short: 120 bytes announced, 12 left"),
+        (
+            "TENANT_DISABLED",
+            "tenant 'southbank'; this installation is for x",
+            "tenant 'southbank'; this installation is for x",
+        ),
         ("UNKNOWN_SCHEMA", "no schema has id 100432", "no schema has id 100432"),
         ("EVENT_TOO_LARGE", "3000000 bytes, at most 1048576 are read", "3000000 bytes, at most 1048576 are read"),
         ("", "SENT_YESTERDAY: to o'neill@example.com", "SENT_YESTERDAY: to ***"),

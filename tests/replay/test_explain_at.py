@@ -304,8 +304,8 @@ def test_places_without_a_record(capsys: pytest.CaptureFixture[str], bootstrap_s
     for offset, state in ((2, "NOT_A_RECORD"), (3, "NOT_A_RECORD"), (4, "BEYOND_END")):
         code, result = json_at(capsys, installation, offset)
         assert (1, state, [], 4) == (code, result["state"], result["outcomes"], result["endOffset"])
-        code, _ = text_at(capsys, installation, offset)
-        assert 1 == code
+        code, text = text_at(capsys, installation, offset)
+        assert (1, state == "NOT_A_RECORD") == (code, "has passed it" not in text and "has not come" not in text)
 
 
 def test_a_stalled_output(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,6 +407,11 @@ def test_checks_of_the_key(capsys: pytest.CaptureFixture[str], bootstrap_servers
         {outcome["kind"] for outcome in result["outcomes"]} for _, result in results
     ]
     assert {"QUEUED", "SENT"} >= {outcome["state"] for outcome in results[0][1]["outcomes"]}
+    assert [True, True, False] == [result["wrongKey"] for _, result in results]
+    _, text = text_at(capsys, installation, 0)
+    assert f"not keyed by its ordering key, {repayment(1)['account']['encodedKey']}" in text
+    assert "today the same" in text
+    assert "whether the event came before" in text
 
 
 def put_failures(installation: Installation, source: int) -> None:
