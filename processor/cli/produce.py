@@ -33,7 +33,9 @@ def command(
     rate: Annotated[
         float | None, typer.Option(metavar="R", help="Events a second, by schedule; not set: as fast as possible.")
     ] = None,
-    wire_format: Annotated[WireFormat, typer.Option("--format", help="Wire form.")] = WireFormat.AVRO,
+    wire_format: Annotated[
+        WireFormat, typer.Option("--format", metavar="avro|json", help="Encoding of the values.")
+    ] = WireFormat.AVRO,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Send the good lines of a file that has bad ones.")
     ] = False,

@@ -29,7 +29,7 @@ class Action(StrEnum):
 
 
 def command(
-    action: Annotated[Action, typer.Argument(help="check reads only; register needs --yes.")],
+    action: Annotated[Action, typer.Argument(metavar="check|register", help="check reads only; register needs --yes.")],
     yes: Annotated[bool, typer.Option("--yes", help="Apply.")] = False,
     as_json: JsonOption = False,
 ) -> int:

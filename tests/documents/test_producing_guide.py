@@ -143,3 +143,25 @@ def test_the_family_of_the_client() -> None:
     assert FAMILIES[family].record in AVRO_CLIENT
     assert 9 == sum(row.family == family for row in EVENTS.values())
     assert "processor produce --file events.jsonl" in typed_lines(PAGE)
+
+
+def murmur2(data: bytes) -> int:
+    """The hash of Java's default partitioner (org.apache.kafka.common.utils.Utils), without its sign."""
+    mask, factor = 0xFFFFFFFF, 0x5BD1E995
+    value = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) // 4 * 4
+    for at in range(0, whole, 4):
+        word = int.from_bytes(data[at : at + 4], "little") * factor & mask
+        value = value * factor & mask ^ (word ^ word >> 24) * factor & mask
+    if rest := data[whole:]:
+        value = (value ^ int.from_bytes(rest, "little")) * factor & mask
+    value = (value ^ value >> 13) * factor & mask
+    return (value ^ value >> 15) & 0x7FFFFFFF
+
+
+def test_partitions_of_the_keys() -> None:
+    """Of six partitions each key that the guide names is in the one that it says, by Java's hash."""
+    named = re.findall(r"the key `([0-9a-f]{32})` belongs into (\d), and `([0-9a-f]{32})` into (\d)", TEXT)
+
+    ((first, its, second, other),) = named
+    assert [int(its), int(other)] == [murmur2(key.encode()) % 6 for key in (first, second)]
