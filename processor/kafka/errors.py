@@ -112,6 +112,8 @@ def error_of(exception: KafkaException) -> KafkaError:
 
 def raise_if_unauthorized(error: KafkaError, *, hint: str) -> None:
     """Raise AuthorizationError when `error` says that we may not; `hint` is what to grant."""
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        hint += "; what is read outside of the group needs READ on the group's name with -reader behind it"
     if error.code() in AUTHORIZATION_ERRORS:
         raise AuthorizationError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
 

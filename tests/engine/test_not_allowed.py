@@ -324,3 +324,12 @@ def test_rights_denied_to_a_replay(servers_with_acls: str, topic_prefix: str, tm
         run_operation(installation.settings, ReplayCommand(ReplayRequest()), OperationOptions(yes=True, by="ada"))
     assert 3 == ended.value.exit_code
     assert before == len(installation.read(installation.messages))
+
+
+def test_reading_outside_of_the_group_has_a_group_of_its_own(servers_with_acls: str, topic_prefix: str) -> None:
+    """Denied, the hint names it: the group's name with -reader behind it."""
+    installation = create_installation(servers_with_acls, topic_prefix)
+    deny(installation, GROUP, f"{installation.settings.group_id}-reader", DESCRIBE)
+
+    with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: .* with -reader behind it"):
+        run(installation.settings, until_end=True)
