@@ -37,7 +37,7 @@ fmt: $(VENV)/.dev  ## format all code, and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-check: lint  ## in about two minutes: style, types, import contracts, the tests that start no process
+check: lint  ## style, types, import contracts, the tests that start no process
 	$(BIN)/pytest -n logical --quiet -m "$(CORE_TESTS)" --hypothesis-profile check
 
 lint: $(VENV)/.dev  ## ruff, codespell, mypy --strict, import contracts

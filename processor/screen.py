@@ -80,8 +80,8 @@ class Screen:
         """Write a list; nothing for one without rows."""
         if not listing.rows:
             return
-        if self.is_terminal and (widths := table_widths(listing, self.width)) is not None:
-            self.console.print(_table(listing, widths))
+        if self.is_terminal and (found := _fitting_table(listing, self.width)) is not None:
+            self.console.print(found)
         else:
             for line in list_lines(listing, self.width) if self.is_terminal else plain_lines(listing):
                 sys.stdout.write(line + "\n")
@@ -135,6 +135,15 @@ def _pad(text: str, width: int, *, to_right: bool) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # As a table
+
+
+def _fitting_table(listing: Listing, width: int) -> "Table | None":
+    """A table that fits; where names alone would, without a border, what is optional is not given up for one."""
+    has_prose = any(column.prose for column in listing.columns)
+    for shown in (listing, listing.without_optional()) if has_prose else (listing,):
+        if (widths := table_widths(shown, width)) is not None:
+            return _table(shown, widths)
+    return None
 
 
 def table_widths(listing: Listing, width: int) -> list[int] | None:

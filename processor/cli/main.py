@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from typing import Annotated, Any, Final
 
 import typer
@@ -30,6 +31,7 @@ from processor.cli import (
 from processor.cli.help import HelpCommand, HelpGroup
 from processor.errors import FatalError, InternalError, UsageError
 from processor.memory import use_one_heap
+from processor.screen import wrap
 
 COMMANDS: Final = (
     demo,
@@ -161,7 +163,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _print_error(error: FatalError) -> int:
-    sys.stderr.write(f"{error}\n")
+    text = str(error)
+    if sys.stderr.isatty():
+        text = "\n".join(wrap(text, get_terminal_size().columns))
+    sys.stderr.write(f"{text}\n")
     return error.exit_code
 
 

@@ -265,14 +265,14 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
             "decisions were not all written, or nobody knows any more"
         )
     words = {
-        NothingToPublish.OUTSIDE_TIME: "whose time lies outside of the range",
-        NothingToPublish.NOT_SELECTED: "that are not selected",
-        NothingToPublish.SAME_DECISION: "that would be skipped once more",
+        NothingToPublish.OUTSIDE_TIME: "outside of the range by time",
+        NothingToPublish.NOT_SELECTED: "not selected",
+        NothingToPublish.SAME_DECISION: "to be skipped once more",
         NothingToPublish.DEFERRED: "left as they are: the registry refuses their schema",
     }
     for reason, text in words.items():
         if nothing[reason]:
-            yield f"  {nothing[reason]:,} events {text}"
+            yield f"  {nothing[reason]:,} {'event' if nothing[reason] == 1 else 'events'} {text}"
     if partition.shortened:
         yield f"  {partition.shortened:,} outputs name only some of their templates: their events are left out"
     verb = "would get" if is_dry else "got"

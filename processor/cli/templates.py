@@ -106,11 +106,11 @@ def _list_templates(settings: "Settings", *, as_json: bool) -> int:
         return exit_code
     columns = (
         Column("id"),
-        Column("version", is_number=True),
+        Column("version", is_number=True, optional=True),
         Column("type"),
         Column("events", prose=True),
-        Column("to"),
-        Column("state"),
+        Column("to", optional=True),
+        Column("state", optional=True),
     )
     listing, screen = Listing(columns, title=f"Templates in {loaded.directory}"), Screen()
     for row in rows:

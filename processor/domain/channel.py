@@ -1,7 +1,7 @@
 """How messages travel: one row of CHANNELS for each channel, with all that differs between them. Pure.
 
-Another channel is a row here, a check in `mapping/address.py` if its addresses are of a new kind, its symbol in the
-published schemas, and the module of `deliver` that sends it.
+Another channel is a row here, a check in `mapping/address.py` if its addresses are of a new kind, and its symbol in the
+published schemas.
 """
 
 from collections.abc import Mapping

@@ -250,7 +250,7 @@ class EngineStatus:
             if metric is RECORDS:
                 totals[labels[1]] += count
             elif metric in by_metric:
-                by_metric[metric][labels[0]] = count
+                by_metric[metric][str(labels[0])] = count
         outputs, decisions, dead_letters = by_metric.values()
         log.info("stopped", **totals, outputs=outputs, decisions=decisions, dead_letters=dead_letters)
         self._readiness = Readiness(ready=False, reasons=("stopping",))

@@ -76,7 +76,7 @@ class SampleRunner:
         field = f"{key}.event"
         raw = read_sibling(sample.event, parsed.directory, field=field)
         if isinstance(raw, Diagnostic):
-            return None, [raw]
+            return None, [replace(raw, code=RuleCode.SAMPLE)]
         event, unknown_fields = event_and_unknown_fields(raw, self.schemas)
         diagnostics = [
             warning(

@@ -156,7 +156,8 @@ def log_events_page() -> str:
     return page(
         "Log events",
         "Logs are lines on stderr: JSON, or columns on a terminal (`PROCESSOR_LOG__FORMAT`). Each has `at`, `level` "
-        "and `event`, a short text that stays the same; with `--workers` also `worker`. `PROCESSOR_LOG__LEVEL` is the "
+        "and `event`, a short text that stays the same; with `--workers` also `worker`. Fields are those that the code "
+        "names; some lines have more. `PROCESSOR_LOG__LEVEL` is the "
         "least level that is written.",
         table(("Event", "Level", "Fields", "Means"), rows),
     )

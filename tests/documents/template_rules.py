@@ -11,7 +11,8 @@ def template_rules_page() -> str:
     return page(
         "Template rules",
         "`processor check` shows a rule's code beside the line that breaks it. Each example is a file `note.toml` "
-        "that breaks its rule.",
+        "that breaks its rule; that of T10 is shortened here. T20 is found by `run` alone, which has the reference "
+        "tables. What is no TOML, an unknown field and a missing one are shown without a code.",
         table(("Code", "Rule"), ((f"[{rule.code}](#{rule.code.lower()})", rule.title) for rule in RULES.values())),
         *(block for rule in RULES.values() for block in _rule(rule)),
     )

@@ -430,7 +430,7 @@ LONG = "n" * 256
         (toml('[[sample]]\nname = "a"'), "", "field `sample[1].event` is missing", 11, ""),
         (
             toml('[[sample]]\nname = "a"\nevent = "no.json"\nexpected.state = "SENT"'),
-            "",
+            "T19",
             "no.json cannot be read",
             13,
             "",
