@@ -33,7 +33,7 @@ $(VENV)/.dev: $(BIN)/python $(BUILT_OF)
 demo: $(VENV)/.demo  ## the main job on sample events, on a real local Kafka
 	$(BIN)/processor demo
 
-fmt: $(VENV)/.dev  ## format all code, and mend what ruff can
+fmt: $(VENV)/.dev  ## format all code, and correct what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 

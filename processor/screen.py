@@ -4,11 +4,13 @@ A list is a table where the terminal is wide enough for it, and one item below t
 terminal nothing is wrapped: the rows are lines whose columns stand under each other, and can be searched.
 """
 
+import os
+import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _LEAST_PROSE_CHARACTERS: Final = 24  # of a column; a narrower one is hard to read
 _BORDER: Final = 3  # characters of a table's column beside its text: two spaces and a line
 _INDENT: Final = "  "
+_TAB_CHARACTERS: Final = 4
+_JOINERS: Final = "\u200c\u200d\u00ad"  # of words in scripts that need them, and the soft hyphen
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +55,37 @@ class Listing:
     def add(self, *cells: str) -> None:
         """Add a row: a text for each column, in which what a terminal would obey is replaced."""
         assert len(cells) == len(self.columns), (cells, self.columns)
-        self.rows.append(tuple(map(printable, cells)))
+        self.rows.append(tuple(printable(text).expandtabs(_TAB_CHARACTERS) for text in cells))
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would obey: an event may hold anything. Line breaks and tabs stay."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
+    """`text` without what a terminal would obey: an event may hold anything. Line breaks, tabs and spaces stay."""
+    return "".join(character if _is_harmless(character) else "\ufffd" for character in text)
+
+
+def _is_harmless(character: str) -> bool:
+    if character.isprintable() or character in "\n\t" or character in _JOINERS:
+        return True
+    return unicodedata.category(character) == "Zs"  # a space that does not break, say
 
 
 class Screen:
-    """Stdout, for people. Writes at once; colours on a terminal alone, unless NO_COLOR is set."""
+    """Stdout, for people. Writes at once; styles on a terminal alone. TTY_COMPATIBLE=1 has a pipe taken for one."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         self.width = shutil.get_terminal_size().columns
+        self.is_terminal = sys.stdout.isatty() or os.environ.get("TTY_COMPATIBLE") == "1"
         self.console: Console = Console(width=self.width)  # rich takes 80 for TERM=dumb
-        self.is_terminal = self.console.is_terminal
 
-    def line(self, text: str, *, hang: int | None = None) -> None:
-        """Write a line, with its line break; on a terminal wrapped between words, as far in as it begins, or `hang`."""
+    def line(self, text: str, *, hang: int | None = None, whole: bool = False) -> None:
+        """Write a line, with its line break; on a terminal wrapped between words, as far in as it begins, or `hang`.
+
+        `whole`: it is not wrapped, as a command or JSON that is copied.
+        """
         text = printable(text)
-        lines = wrap(text, self.width, hang=hang) if self.is_terminal else [text]
+        lines = wrap(text, self.width, hang=hang) if self.is_terminal and not whole else [text]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
@@ -81,6 +94,8 @@ class Screen:
         if not listing.rows:
             return
         if self.is_terminal and (found := _fitting_table(listing, self.width)) is not None:
+            if listing.title:
+                self.line(listing.title)
             self.console.print(found)
         else:
             for line in list_lines(listing, self.width) if self.is_terminal else plain_lines(listing):
@@ -93,18 +108,19 @@ def wrap(text: str, width: int, *, hang: int | None = None) -> list[str]:
 
     What is wrapped goes on where its line begins, or behind `hang` spaces.
     """
-    lines: list[str] = []
-    for line in text.split("\n"):
+    width, lines = max(1, width), []
+    for line in text.expandtabs(_TAB_CHARACTERS).split("\n"):
         begin = line[: len(line) - len(line.lstrip(" "))]
-        wrapper = TextWrapper(
-            width,
-            initial_indent=begin,
-            subsequent_indent=begin if hang is None else " " * hang,
-            break_long_words=False,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-        )
-        lines += wrapper.wrap(line.strip()) or [""]
+        indent = begin if hang is None else " " * min(hang, width // 2)
+        words = re.split("( +)", line.strip(" "))  # each second one is the space between two
+        row = begin + words[0]
+        for space, word in zip(words[1::2], words[2::2], strict=True):
+            if _width(row + space + word) > width:
+                lines.append(row)
+                row = indent + word
+            else:
+                row += space + word
+        lines.append(row.rstrip())
     return lines
 
 
@@ -123,6 +139,8 @@ def aligned(rows: Iterable[Sequence[str]], numbers: Sequence[bool] = ()) -> list
 
 def _width(text: str) -> int:
     """Cells of a terminal that `text` takes."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
     return cell_len(text)
@@ -151,10 +169,11 @@ def table_widths(listing: Listing, width: int) -> list[int] | None:
 
     Names are as wide as they are; what is left goes to prose, by how much of it there is.
     """
-    most = [max(_longest_line(text) for text in texts) for texts in _texts_by_column(listing)]
+    by_column = list(_texts_by_column(listing))
+    most = [max(map(_longest_line, texts)) for texts in by_column]
     least = [
         max(_longest_word(texts), min(longest, _LEAST_PROSE_CHARACTERS)) if column.prose else longest
-        for column, texts, longest in zip(listing.columns, _texts_by_column(listing), most, strict=True)
+        for column, texts, longest in zip(listing.columns, by_column, most, strict=True)
     ]
     spare = width - sum(least) - _BORDER * len(least) - 1
     if spare < 0:
@@ -174,7 +193,13 @@ def _longest_line(text: str) -> int:
 
 
 def _longest_word(texts: Iterable[str]) -> int:
-    return max((_width(word) for text in texts for word in text.split()), default=0)
+    """The widest word, or begin of a line with its first word."""
+    widest = 0
+    for line in (line for text in texts for line in text.split("\n")):
+        begin = len(line) - len(line.lstrip())
+        for number, word in enumerate(line.split()):
+            widest = max(widest, _width(word) + (0 if number else begin))
+    return widest
 
 
 def _table(listing: Listing, widths: Sequence[int]) -> "Table":
@@ -183,8 +208,6 @@ def _table(listing: Listing, widths: Sequence[int]) -> "Table":
 
     has_headings = any(column.heading for column in listing.columns)
     table = Table(
-        title=Text(listing.title, overflow="fold") if listing.title else None,
-        title_justify="left",
         show_lines=listing.separated,
         show_header=has_headings,
     )

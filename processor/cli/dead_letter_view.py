@@ -110,7 +110,7 @@ def print_one(stored: "StoredDeadLetter", event: str | None, *, masked: bool) ->
         listing.add(name, f"{failed.reason}: {detail}", advice.who, advice.when)
     screen.listing(listing)
     for line in _value_lines(stored, event, masked=masked):
-        screen.line(line)
+        screen.line(line, whole="\n" in line)  # JSON can be copied
 
 
 def _one_lines(stored: "StoredDeadLetter", *, masked: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from io import TextIOWrapper
-from shutil import get_terminal_size
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import typer
@@ -165,7 +165,9 @@ def _run(arguments: Sequence[str]) -> int:
 def _print_error(error: FatalError) -> int:
     text = str(error)
     if sys.stderr.isatty():
-        text = "\n".join(wrap(text, get_terminal_size().columns))
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
+        lines = (([line] if line.startswith("hint:") else wrap(line, width)) for line in text.split("\n"))
+        text = "\n".join(chain.from_iterable(lines))
     sys.stderr.write(f"{text}\n")
     return error.exit_code
 

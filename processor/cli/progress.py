@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading_bar(what: str) -> "Iterator[OnProgress]":
-    """A bar for `what` is read, as `phase_bar`."""
+    """A bar for reading `what`, as `phase_bar`."""
     with phase_bar() as on_phase:
         yield partial(on_phase, f"reading {what}")
 
@@ -61,7 +61,7 @@ def _progress() -> "Progress":
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """Items a second, once there is one to tell."""
+        """Items a second, once there is a measurement."""
 
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "")

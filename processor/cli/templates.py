@@ -110,7 +110,7 @@ def _list_templates(settings: "Settings", *, as_json: bool) -> int:
         Column("type"),
         Column("events", prose=True),
         Column("to", optional=True),
-        Column("state", optional=True),
+        Column("state"),
     )
     listing, screen = Listing(columns, title=f"Templates in {loaded.directory}"), Screen()
     for row in rows:

@@ -91,7 +91,8 @@ def print_report(screen: Screen, result: DemoResult, examples: Sequence[ShownInp
         screen.line(line)
     screen.line("\nWhat to try next, here and in other terminals:")
     for command, what in _NEXT:
-        screen.line(f"  {command.replace('processor ', f'{_program()} ', 1)}\n      {what}")
+        screen.line(f"  {command.replace('processor ', f'{_program()} ', 1)}", whole=True)
+        screen.line(f"      {what}")
 
 
 def _examples(topics: TopicNames, examples: Sequence[ShownInput], schemas: Schemas) -> Listing:

@@ -4,7 +4,7 @@ RESOLVING_OFFSET → RUNNING                                 the group has a pos
                  → COMMITTING_START → RUNNING              it has none: the start is committed, then read from
                  → OFFSET_UNAVAILABLE → RESOLVING_OFFSET   it cannot be known now: again after a back-off
                  → OFFSET_REFUSED                          a person has to decide
-RUNNING → PAUSED → RUNNING                                 a record is deferred: again after a back-off
+RUNNING → PAUSED → RUNNING                                 a record is deferred, a fetch failed: after a back-off
 
 Written by this module alone: others call its methods, and read.
 """

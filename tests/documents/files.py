@@ -71,8 +71,8 @@ def files_page() -> str:
 
 
 def tracked_files() -> Iterator[str]:
-    """The path of each file that is committed or would be, but for those that are empty."""
-    listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    """The path of each file that is committed or added, but for those that are empty."""
+    listed = ("git", "ls-files", "--cached")
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     yield from sorted(name for name in set(names) if (ROOT / name).exists() and (ROOT / name).stat().st_size)
 

@@ -11,7 +11,7 @@ NOTE: Final = "Made from the code by `make docs`; a change belongs there."
 
 
 def page(title: str, *blocks: str) -> str:
-    """A page: its title, whence it is, and blocks with an empty line between them."""
+    """A page: its title, where it comes from, and blocks with an empty line between them."""
     return "\n\n".join((f"# {title}", NOTE, *blocks)) + "\n"
 
 
