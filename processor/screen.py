@@ -93,9 +93,9 @@ class Screen:
         """Write a list; nothing for one without rows."""
         if not listing.rows:
             return
+        if listing.title:
+            self.line(listing.title)
         if self.is_terminal and (found := _fitting_table(listing, self.width)) is not None:
-            if listing.title:
-                self.line(listing.title)
             self.console.print(found)
         else:
             for line in list_lines(listing, self.width) if self.is_terminal else plain_lines(listing):
@@ -124,10 +124,8 @@ def wrap(text: str, width: int, *, hang: int | None = None) -> list[str]:
     return lines
 
 
-def aligned(rows: Iterable[Sequence[str]], numbers: Sequence[bool] = ()) -> list[str]:
-    """Rows as lines whose columns stand under each other, none cut. `numbers`: which columns are to the right."""
-    rows = list(rows)
-    is_number = [*numbers, *[False] * (max(map(len, rows), default=0) - len(numbers))]
+def _aligned(rows: Sequence[Sequence[str]], is_number: Sequence[bool]) -> list[str]:
+    """Rows as lines whose columns stand under each other, none cut. `is_number`: which columns are to the right."""
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -207,10 +205,7 @@ def _table(listing: Listing, widths: Sequence[int]) -> "Table":
     from rich.text import Text
 
     has_headings = any(column.heading for column in listing.columns)
-    table = Table(
-        show_lines=listing.separated,
-        show_header=has_headings,
-    )
+    table = Table(show_lines=listing.separated, show_header=has_headings)
     for column, width in zip(listing.columns, widths, strict=True):
         justify = "right" if column.is_number else "left"
         table.add_column(Text(column.heading), width=width, justify=justify, overflow="fold")  # type: ignore[arg-type]
@@ -225,8 +220,6 @@ def _table(listing: Listing, widths: Sequence[int]) -> "Table":
 
 def plain_lines(listing: Listing) -> Iterator[str]:
     """The lines of a list without a terminal: a line for each row, or for each text of one that has several lines."""
-    if listing.title:
-        yield listing.title
     if any("\n" in text for row in listing.rows for text in row):
         yield from _items(listing, None)
     else:
@@ -235,8 +228,6 @@ def plain_lines(listing: Listing) -> Iterator[str]:
 
 def list_lines(listing: Listing, width: int) -> Iterator[str]:
     """The lines of a list that fits no table, on a terminal of this width: columns without a border, else items."""
-    if listing.title:
-        yield from wrap(listing.title, width)
     if not any(column.prose for column in listing.columns):
         for shown in (listing, listing.without_optional()):
             lines = _columns(shown)
@@ -249,7 +240,7 @@ def list_lines(listing: Listing, width: int) -> Iterator[str]:
 def _columns(listing: Listing) -> list[str]:
     headings = [tuple(column.heading for column in listing.columns)]
     rows = (headings if any(headings[0]) else []) + listing.rows
-    return aligned(rows, [column.is_number for column in listing.columns])
+    return _aligned(rows, [column.is_number for column in listing.columns])
 
 
 def _items(listing: Listing, width: int | None) -> Iterator[str]:

@@ -41,6 +41,13 @@ def summary(help_text: str | None) -> str:
     return " ".join(inspect.cleandoc(help_text or "").partition("\n\n")[0].split())
 
 
+def parameter_texts(command: TyperCommand | TyperGroup, ctx: Context) -> list[tuple[str, str]]:
+    """The names of each argument and option, and its text, but for hidden ones."""
+    records = [record for param in command.get_params(ctx) if (record := param.get_help_record(ctx)) is not None]
+    # Typer puts a type behind an argument's name, as in EVENT <list[str]>.
+    return [(name if name.startswith("-") else name.partition(" <")[0], text) for name, text in records]
+
+
 def _help_lines(
     command: TyperCommand | TyperGroup, ctx: Context, *, sections: Iterable[tuple[str, list[tuple[str, str]]]]
 ) -> Iterator[str]:
@@ -50,9 +57,8 @@ def _help_lines(
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         yield ""
         yield from wrap(_INDENT + " ".join(paragraph.split()), width)
-    records = [record for param in command.get_params(ctx) if (record := param.get_help_record(ctx)) is not None]
-    # Typer puts a type behind an argument's name, as in EVENT <list[str]>.
-    arguments = [(name.partition(" <")[0], text) for name, text in records if not name.startswith("-")]
+    records = parameter_texts(command, ctx)
+    arguments = [record for record in records if not record[0].startswith("-")]
     options = [record for record in records if record[0].startswith("-")]
     for title, rows in chain((("Arguments", arguments), ("Options", options)), sections):
         if rows:

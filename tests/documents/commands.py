@@ -7,7 +7,7 @@ from typer import Context
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from processor.cli.help import summary
+from processor.cli.help import parameter_texts, summary
 from processor.cli.main import parser
 from tests.documents.markdown import page, table
 
@@ -33,9 +33,8 @@ def commands_page() -> str:
 def _command(name: str, command: TyperCommand) -> Iterator[str]:
     yield f"## `processor {name}`"
     yield from (" ".join(paragraph.split()) for paragraph in inspect.cleandoc(command.help or "").split("\n\n"))
-    context = Context(command, info_name=name)
-    records = [record for param in command.get_params(context) if (record := param.get_help_record(context))]
-    rows = [(f"`{option.partition(' <')[0]}`", text) for option, text in records if option != "-h, --help"]
+    texts = parameter_texts(command, Context(command, info_name=name))
+    rows = [(f"`{option}`", text) for option, text in texts if option != "-h, --help"]
     if rows:
         yield table(("Option", "Meaning"), rows)
     yield f"```console\n$ {(command.epilog or '').removeprefix('Example: ')}\n```"

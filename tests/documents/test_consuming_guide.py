@@ -46,6 +46,7 @@ def consumer_lines(script: str, servers: str, folder: Path) -> Iterator[Iterator
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("reader_of_a_guide")
 @pytest.mark.timeout(120)
 def test_a_first_record_is_read(
     bootstrap_servers: str,
@@ -55,9 +56,6 @@ def test_a_first_record_is_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each command ends with 0, and the consumer prints the line that is shown."""
-    monkeypatch.setenv("PROCESSOR_KAFKA__BOOTSTRAP_SERVERS", bootstrap_servers)
-    monkeypatch.setenv("PROCESSOR_TOPICS__PREFIX", topic_prefix)
-    monkeypatch.setenv("PROCESSOR_HTTP__PORT", "0")
     for line in typed_lines(PAGE):
         code, _ = type_line(line, monkeypatch, capsys, kept=["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"])
         assert 0 == code, line

@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("reader_of_a_guide")
 def test_events_become_messages(
     bootstrap_servers: str,
     topic_prefix: str,
@@ -49,9 +50,6 @@ def test_events_become_messages(
 
     A client's key is in the partition where `processor produce` puts it.
     """
-    monkeypatch.setenv("PROCESSOR_KAFKA__BOOTSTRAP_SERVERS", bootstrap_servers)
-    monkeypatch.setenv("PROCESSOR_TOPICS__PREFIX", topic_prefix)
-    monkeypatch.setenv("PROCESSOR_HTTP__PORT", "0")
     monkeypatch.setenv("PROCESSOR_OUTPUT__FORMAT", "json")
 
     def as_shown(text: str) -> str:

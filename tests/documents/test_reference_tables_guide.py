@@ -32,6 +32,7 @@ def run_producer(block: Block, servers: str, prefix: str, names: dict[str, Any])
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("reader_of_a_guide")
 def test_a_first_row_has_an_effect(
     bootstrap_servers: str,
     topic_prefix: str,
@@ -40,9 +41,6 @@ def test_a_first_row_has_an_effect(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The blocks, run one after the other: the last command prints the decision that is shown."""
-    monkeypatch.setenv("PROCESSOR_KAFKA__BOOTSTRAP_SERVERS", bootstrap_servers)
-    monkeypatch.setenv("PROCESSOR_TOPICS__PREFIX", topic_prefix)
-    monkeypatch.setenv("PROCESSOR_HTTP__PORT", "0")
     monkeypatch.setenv("PROCESSOR_STATE_DIR", str(tmp_path))
     names: dict[str, Any] = {}
     printed = ""

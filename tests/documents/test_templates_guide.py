@@ -58,6 +58,7 @@ def codes(folder: Path, body: str) -> set[str]:
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("reader_of_a_guide")
 def test_the_first_template(
     bootstrap_servers: str,
     topic_prefix: str,
@@ -67,9 +68,6 @@ def test_the_first_template(
 ) -> None:
     """Typed and written one after the other, each command prints what is shown, and the message is on its topic."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PROCESSOR_KAFKA__BOOTSTRAP_SERVERS", bootstrap_servers)
-    monkeypatch.setenv("PROCESSOR_TOPICS__PREFIX", topic_prefix)
-    monkeypatch.setenv("PROCESSOR_HTTP__PORT", "0")
     monkeypatch.setenv("PROCESSOR_OUTPUT__FORMAT", "json")
     template, failed = tmp_path / "templates" / "repayment-text.toml", []
     for block in blocks(section(TEXT, "Your first template")):
